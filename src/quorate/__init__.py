@@ -1,0 +1,1 @@
+"""Quorate: etcd in Python. The building is drawn in docs/architecture/README.md."""
