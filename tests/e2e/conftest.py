@@ -1,0 +1,124 @@
+"""Fixtures of the outside judge: the member under test, real etcd beside it, and stock etcdctl.
+
+`QUORATE_E2E_COMMAND` replaces what is under test, e.g. by the path of a real etcd, to prove the judge itself fair.
+`--seed` (or `QUORATE_E2E_SEED`) replays a random run; every run prints its seed.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import random
+import shlex
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from quorate.testing.process import QUORATE, Command, MemberProcess, real_binary
+
+from e2e_rpc import Client  # isort: skip
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--seed", type=int, default=None, help="seed of the random end-to-end tests")
+
+
+def command_under_test() -> Command | None:
+    """What starts the member under test, or None when there is no such thing here."""
+    given = os.environ.get("QUORATE_E2E_COMMAND")
+    if given:
+        return tuple(shlex.split(given))
+    return QUORATE if _importable("quorate.cmd.etcd") else None
+
+
+def _importable(name: str) -> bool:
+    try:
+        return importlib.util.find_spec(name) is not None
+    except ModuleNotFoundError:
+        return False
+
+
+@pytest.fixture(scope="session")
+def subject_command() -> Command:
+    command = command_under_test()
+    if command is None:
+        pytest.skip("no member to test: quorate.cmd.etcd is absent")
+    return command
+
+
+@pytest.fixture(scope="session")
+def subject_is_real(subject_command: Command) -> bool:
+    """True when real etcd stands in for the subject: then even known differences must not show."""
+    return Path(subject_command[0]).name == "etcd"
+
+
+@pytest.fixture(scope="session")
+def real_command() -> Command:
+    binary = real_binary("etcd")
+    if binary is None:
+        pytest.skip("no real etcd here")
+    return (str(binary),)
+
+
+@pytest.fixture(scope="session")
+def etcdctl() -> Path:
+    binary = real_binary("etcdctl")
+    if binary is None:
+        pytest.skip("no real etcdctl here")
+    return binary
+
+
+Start = Callable[..., MemberProcess]
+
+
+@pytest.fixture
+def start_member(tmp_path: Path, subject_command: Command) -> Iterator[Start]:
+    """A function that makes and starts members; all are stopped at the end."""
+    made: list[MemberProcess] = []
+
+    def start(
+        command: Command | None = None,
+        *,
+        name: str = "m0",
+        flags: tuple[str, ...] = (),
+        run: bool = True,
+        **more: object,
+    ) -> MemberProcess:
+        chosen = command or subject_command
+        member = MemberProcess(tmp_path / f"{name}-{len(made)}.data", command=chosen, name=name, flags=flags, **more)  # type: ignore[arg-type]
+        made.append(member)
+        if run:
+            member.start()
+        return member
+
+    yield start
+    for member in made:
+        member.kill()
+
+
+@pytest.fixture
+def subject(start_member: Start) -> MemberProcess:
+    """A fresh running member under test."""
+    return start_member()
+
+
+@pytest.fixture
+def real(start_member: Start, real_command: Command) -> MemberProcess:
+    """A fresh running real etcd."""
+    return start_member(real_command)
+
+
+@pytest.fixture
+def client(subject: MemberProcess) -> Iterator[Client]:
+    with Client(subject.endpoint) as made:
+        yield made
+
+
+@pytest.fixture
+def seed(request: pytest.FixtureRequest) -> int:
+    given = request.config.getoption("--seed")
+    if given is None:
+        given = int(os.environ.get("QUORATE_E2E_SEED", random.SystemRandom().randrange(1 << 32)))
+    print(f"seed {given} (replay: --seed={given})")
+    return given
