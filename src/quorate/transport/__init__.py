@@ -1,0 +1,9 @@
+"""The wire: everything between a socket and a call.
+
+- `http2`  the HTTP/2 machine, both sides: bytes in, events out
+- `grpc`   gRPC over it: servers and channels
+- `http1`  HTTP/1.1 on the same ports
+- `mux`    which of the two a new connection speaks
+
+Knows frames, metadata, deadlines and status codes. Refuses to know keys, revisions and what any method does.
+"""

@@ -1,0 +1,178 @@
+"""One HTTP/2 connection, either side: bytes in, events out (RFC 9113)."""
+
+from __future__ import annotations
+
+from quorate.transport.http2 import frames
+from quorate.transport.http2.errors import ErrorCode, GoingAwayError, RemoteProtocolError, TooManyStreamsError
+from quorate.transport.http2.events import DataReceived, Event, Headers, HeadersReceived
+from quorate.transport.http2.fields import REQUEST
+from quorate.transport.http2.frames import DATA, END_HEADERS, END_STREAM, HEAD, HEADERS, MAX_31, PADDED, PREFACE
+from quorate.transport.http2.limits import MAX_FRAME_SIZE, Limits
+from quorate.transport.http2.receiving import Receiver
+from quorate.transport.http2.streams import BODY, ENDED, IDLE, Stream
+
+_unpack = HEAD.unpack_from
+
+DEFAULT_LIMITS = Limits()
+
+
+class Connection(Receiver):
+    """The machine. The edge calls `receive` with what it read and writes `output` once per turn of its loop."""
+
+    def __init__(self, *, client: bool, limits: Limits = DEFAULT_LIMITS) -> None:
+        super().__init__(client=client, limits=limits)
+
+    def start(self) -> None:
+        """Queue our preface (§3.4)."""
+        limits = self._limits
+        values = {
+            frames.INITIAL_WINDOW_SIZE: limits.stream_window,
+            frames.MAX_HEADER_LIST_SIZE: limits.max_header_list,
+        }
+        if self._client:
+            self._out.append(PREFACE)
+            values[frames.ENABLE_PUSH] = 0
+        else:
+            values[frames.MAX_CONCURRENT_STREAMS] = limits.max_concurrent_streams
+        self._out.append(frames.settings(values))
+        if limits.connection_window > frames.DEFAULT_WINDOW:
+            self._out.append(frames.window_update(0, limits.connection_window - frames.DEFAULT_WINDOW))
+
+    def receive(self, data: bytes) -> list[Event]:
+        """Take bytes of the peer in pieces of any size; what they mean.
+
+        Never raises for a fault of the peer: the GOAWAY or RST_STREAM that the RFC names is queued, and an event
+        tells. After `ConnectionClosed` everything is ignored.
+        """
+        if self._closed is None:
+            if self._partial:
+                data = self._partial + data
+            try:
+                self._partial = data[self._parse(data) :]
+            except RemoteProtocolError as error:
+                self._partial = b""
+                self._close(error.code, error.reason)
+        events = self._events
+        self._events = []
+        return events
+
+    def _parse(self, data: bytes) -> int:
+        """Handle all complete frames; how many bytes they took. The two commonest frames are handled in line."""
+        pos = 0
+        if not self._greeted:
+            pos = self._greet(data)
+            if not self._greeted:
+                return 0
+        end = len(data)
+        streams = self._streams
+        blocks = self._decoder.blocks
+        limits = self._limits
+        append = self._events.append
+        while pos + 9 <= end:
+            head, flags, stream_id = _unpack(data, pos)
+            length = head >> 8
+            if length > MAX_FRAME_SIZE:  # §4.2
+                raise RemoteProtocolError(ErrorCode.FRAME_SIZE_ERROR, "frame larger than SETTINGS_MAX_FRAME_SIZE")
+            start = pos + 9
+            after = start + length
+            if after > end:
+                break
+            pos = after
+            kind = head & 0xFF
+            if kind == DATA:
+                stream = streams.get(stream_id)
+                if (
+                    stream is not None
+                    and stream.remote == BODY
+                    and 0 < length <= stream.window
+                    and length <= self._window
+                    and not flags & PADDED
+                    and stream.body_left < 0
+                    and self._assembly is None
+                ):
+                    self._idle_frames = 0
+                    self._window -= length
+                    stream.unacked += length
+                    if flags & END_STREAM:
+                        append(DataReceived(stream_id, data[start:after], True))
+                        self._end_remote(stream)
+                    else:
+                        stream.window -= length
+                        append(DataReceived(stream_id, data[start:after], False))
+                    continue
+            elif kind == HEADERS and flags & ~END_STREAM == END_HEADERS:
+                block = blocks.get(data[start:after])
+                if (
+                    block is not None
+                    and block.kind == REQUEST
+                    and self._highest < stream_id <= self._last_accepted
+                    and stream_id & 1
+                    and block.length < 0
+                    and len(streams) < limits.max_concurrent_streams
+                    and self._assembly is None
+                ):
+                    self._idle_frames = 0
+                    self._highest = stream_id
+                    ended = flags & END_STREAM
+                    streams[stream_id] = Stream(stream_id, IDLE, ENDED if ended else BODY, limits.stream_window)
+                    append(HeadersReceived(stream_id, block.headers, bool(ended)))
+                    continue
+            self._handle(kind, flags, stream_id & MAX_31, data[start:after])
+        return pos
+
+    def open_stream(self, headers: Headers, end_stream: bool) -> int:
+        """Client: send a request; its stream id.
+
+        Raises TooManyStreamsError (wait for a stream to end) and GoingAwayError (use another connection).
+        """
+        assert self._client
+        stream_id = self._next_id
+        if self._closed is not None or self._going_away or stream_id > MAX_31:
+            raise GoingAwayError("the connection takes no new streams")
+        if len(self._streams) >= self._max_streams:
+            raise TooManyStreamsError(f"the peer allows {self._max_streams} streams")
+        self._next_id += 2
+        stream = Stream(stream_id, ENDED if end_stream else BODY, IDLE, self._limits.stream_window)
+        self._streams[stream_id] = stream
+        self._write_headers(stream_id, headers, end_stream)
+        return stream_id
+
+    def reset_stream(self, stream_id: int, code: int) -> None:
+        """RST_STREAM; queued output of the stream is dropped, late frames of the peer are ignored (§6.4)."""
+        stream = self._streams.get(stream_id)
+        if stream is not None:
+            self._forget(stream)
+            self._write_reset(stream_id, code)
+
+    def ping(self, data: bytes) -> None:
+        """PING with 8 bytes of the caller's; `PingAcked` brings them back (§6.7)."""
+        assert len(data) == 8
+        if self._closed is None:
+            self._out.append(frames.frame(frames.PING, 0, 0, data))
+
+    def go_away(self, code: int = ErrorCode.NO_ERROR, debug: bytes = b"", *, last_stream_id: int | None = None) -> None:
+        """Take no new streams (§6.8).
+
+        With NO_ERROR this is the graceful drain: a server's first call announces it and still takes what is on its
+        way (last stream id 2^31-1), the second, a round trip later, names the real last stream (or the given one).
+        Open streams go on; `drained` tells when the last has ended. Any other code ends the connection at once:
+        `closed` is set.
+        """
+        if self._closed is not None:
+            return
+        if code != ErrorCode.NO_ERROR:
+            self._close(code, debug.decode("utf-8", "replace"), last_stream_id, debug)
+            return
+        if not self._client and not self._going_away and last_stream_id is None:
+            self._out.append(frames.goaway(MAX_31, code, debug))
+        elif self._last_accepted == MAX_31:
+            self._last_accepted = self._highest if last_stream_id is None else last_stream_id
+            self._out.append(frames.goaway(self._last_accepted, code, debug))
+        self._going_away = True
+
+    @property
+    def drained(self) -> bool:
+        """No stream is open and none will be: the connection can be closed once the output is written."""
+        if self._streams:
+            return False
+        return self._going_away if self._client else self._last_accepted < MAX_31
