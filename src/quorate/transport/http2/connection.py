@@ -100,23 +100,27 @@ class Connection(Receiver):
                         stream.window -= length
                         append(DataReceived(stream_id, data[start:after], False))
                     continue
-            elif kind == HEADERS and flags & ~END_STREAM == END_HEADERS:
+            elif kind == HEADERS and flags & ~END_STREAM == END_HEADERS and self._assembly is None:
                 block = blocks.get(data[start:after])
-                if (
-                    block is not None
-                    and block.kind == REQUEST
-                    and self._highest < stream_id <= self._last_accepted
-                    and stream_id & 1
-                    and block.length < 0
-                    and len(streams) < limits.max_concurrent_streams
-                    and self._assembly is None
-                ):
-                    self._idle_frames = 0
-                    self._highest = stream_id
-                    ended = flags & END_STREAM
-                    streams[stream_id] = Stream(stream_id, IDLE, ENDED if ended else BODY, limits.stream_window)
-                    append(HeadersReceived(stream_id, block.headers, bool(ended)))
-                    continue
+                if block is not None:
+                    stream = streams.get(stream_id)
+                    if stream is not None:
+                        self._on_more_headers(stream, flags == END_HEADERS | END_STREAM, block)
+                        continue
+                    if (
+                        block.kind == REQUEST
+                        and self._highest < stream_id <= self._last_accepted
+                        and stream_id & 1
+                        and block.length < 0
+                        and len(streams) < limits.max_concurrent_streams
+                        and not self._client
+                    ):
+                        self._idle_frames = 0
+                        self._highest = stream_id
+                        ended = flags != END_HEADERS
+                        streams[stream_id] = Stream(stream_id, IDLE, ENDED if ended else BODY, limits.stream_window)
+                        append(HeadersReceived(stream_id, block.headers, ended))
+                        continue
             self._handle(kind, flags, stream_id & MAX_31, data[start:after])
         return pos
 

@@ -12,17 +12,25 @@ from hpack.huffman_table import decode_huffman
 from hpack.table import HeaderTable
 
 from quorate.transport.http2.errors import ErrorCode, RemoteProtocolError
-from quorate.transport.http2.fields import Block, classify
+from quorate.transport.http2.fields import BAD, PSEUDO, Block, judge, verdict
 from quorate.transport.http2.limits import CACHED_BLOCK_BYTES, CACHED_BLOCKS, DECODER_TABLE_SIZE
 
 Field = tuple[bytes, bytes]
 
-#: RFC 7541 Appendix A; index 0 is no field.
-_STATIC: tuple[Field, ...] = ((b"", b""), *HeaderTable.STATIC_TABLE)
-_STATIC_SIZE = len(_STATIC) - 1
+Entry = tuple[Field, int, int]  # with its verdict and its size
+
 
 #: RFC 7541 §4.1
 ENTRY_OVERHEAD = 32
+
+
+def _entry(name: bytes, value: bytes) -> Entry:
+    return (name, value), verdict(name, value), len(name) + len(value) + ENTRY_OVERHEAD
+
+
+#: RFC 7541 Appendix A; index 0 is no field.
+_STATIC: tuple[Entry, ...] = tuple(_entry(*field) for field in ((b"", b""), *HeaderTable.STATIC_TABLE))
+_STATIC_SIZE = len(_STATIC) - 1
 
 #: Octets after the prefix of an integer: enough for any 32-bit number (RFC 7541 §5.1 lets us stop there).
 _INTEGER_OCTETS = 5
@@ -35,7 +43,7 @@ class Decoder:
         #: Blocks of indexed fields only, valid as long as the dynamic table stands. Read by the fast path.
         self.blocks: dict[bytes, Block] = {}
         self._max_header_list = max_header_list
-        self._table: list[Field] = []  # oldest first
+        self._table: list[Entry] = []  # oldest first
         self._table_size = 0
         self._table_limit = DECODER_TABLE_SIZE
 
@@ -48,24 +56,24 @@ class Decoder:
         if block is not None:
             return block
         try:
-            fields, indexed_only = self._parse(raw)
+            block, indexed_only = self._parse(raw)
         except (IndexError, HPACKDecodingError) as error:
             raise RemoteProtocolError(ErrorCode.COMPRESSION_ERROR, "bad header block") from error
-        if fields is None:
+        if block is None:
             return None
-        block = classify(fields)
         if indexed_only and len(raw) <= CACHED_BLOCK_BYTES:
             if len(self.blocks) >= CACHED_BLOCKS:
                 self.blocks.clear()
             self.blocks[raw] = block
         return block
 
-    def _parse(self, raw: bytes) -> tuple[list[Field] | None, bool]:
-        """All fields (None when too many), and whether all were indexed. IndexError when the block is cut short."""
+    def _parse(self, raw: bytes) -> tuple[Block | None, bool]:
+        """The block (None when too large), and whether all its fields were indexed. IndexError when it is cut short."""
         fields: list[Field] = []
         budget = self._max_header_list
         indexed_only = True
-        at_start = True
+        union = 0
+        regular = False
         pos, end = 0, len(raw)
         while pos < end:
             octet = raw[pos]
@@ -74,64 +82,77 @@ class Decoder:
                 index = octet & 0x7F
                 if index == 0x7F:
                     index, pos = _integer(raw, pos, 0x7F)
-                field = self._field(index)
-            elif octet & 0xE0 == 0x20:  # §6.3 size update
-                size = octet & 0x1F
-                if size == 0x1F:
-                    size, pos = _integer(raw, pos, 0x1F)
-                self._resize(size, at_start)
+                if 0 < index <= _STATIC_SIZE:
+                    field, judged, size = _STATIC[index]
+                else:
+                    field, judged, size = self._dynamic(index)
+            elif octet & 0xE0 == 0x20:  # §6.3 size update, allowed at the start only (§4.2)
+                if fields or budget < 0:
+                    raise HPACKDecodingError("table size update after a field")
+                pos = self._resize(raw, pos)
                 indexed_only = False
                 continue
-            else:  # §6.2 literal, with or without indexing
+            else:  # §6.2 literal
                 indexed_only = False
-                mask = 0x3F if octet & 0x40 else 0x0F
-                index = octet & mask
-                if index == mask:
-                    index, pos = _integer(raw, pos, mask)
-                if index:
-                    name = self._field(index)[0]
-                else:
-                    name, pos = _string(raw, pos)
-                value, pos = _string(raw, pos)
-                field = (name, value)
-                if octet & 0x40:
-                    self._insert(field)
-            at_start = False
-            budget -= len(field[0]) + len(field[1]) + ENTRY_OVERHEAD
-            if budget >= 0:
-                fields.append(field)
-            else:
+                (field, judged, size), pos = self._literal(raw, pos, octet)
+            budget -= size
+            if budget < 0:
                 # RFC 9113 §10.5.1: still decoded to the end for the context's sake, but not kept
                 fields.clear()
-        return (fields if budget >= 0 else None), indexed_only
+                continue
+            if not judged & PSEUDO:
+                regular = True
+            elif regular or judged & union & PSEUDO:
+                judged = BAD  # RFC 9113 §8.3: before all regular fields, and none twice
+            union |= judged
+            fields.append(field)
+        return (judge(fields, union) if budget >= 0 else None), indexed_only
 
-    def _field(self, index: int) -> Field:
-        """RFC 7541 §2.3.3: the static table, then the dynamic one, newest first."""
-        if 0 < index <= _STATIC_SIZE:
-            return _STATIC[index]
+    def _literal(self, raw: bytes, pos: int, octet: int) -> tuple[Entry, int]:
+        """RFC 7541 §6.2: with indexing (§6.2.1), without, or never (§6.2.2, §6.2.3)."""
+        mask = 0x3F if octet & 0x40 else 0x0F
+        index = octet & mask
+        if index == mask:
+            index, pos = _integer(raw, pos, mask)
+        if not index:
+            name, pos = _string(raw, pos)
+        elif index <= _STATIC_SIZE:
+            name = _STATIC[index][0][0]
+        else:
+            name = self._dynamic(index)[0][0]
+        value, pos = _string(raw, pos)
+        entry = _entry(name, value)
+        if octet & 0x40:
+            self.blocks.clear()
+            self._table.append(entry)
+            self._table_size += entry[2]
+            if self._table_size > self._table_limit:
+                self._evict()
+        return entry, pos
+
+    def _dynamic(self, index: int) -> Entry:
+        """RFC 7541 §2.3.3: after the static table, newest first."""
         back = index - _STATIC_SIZE
         if not 0 < back <= len(self._table):
-            raise IndexError("no such table entry")
+            raise HPACKDecodingError("no such table entry")
         return self._table[-back]
 
-    def _insert(self, field: Field) -> None:
-        self.blocks.clear()
-        self._table.append(field)
-        self._table_size += len(field[0]) + len(field[1]) + ENTRY_OVERHEAD
-        self._evict()
-
-    def _resize(self, size: int, at_start: bool) -> None:
-        if not at_start or size > DECODER_TABLE_SIZE:  # §4.2, §6.3
-            raise HPACKDecodingError("bad table size update")
+    def _resize(self, raw: bytes, pos: int) -> int:
+        """RFC 7541 §6.3: the size update before `pos`."""
+        size = raw[pos - 1] & 0x1F
+        if size == 0x1F:
+            size, pos = _integer(raw, pos, 0x1F)
+        if size > DECODER_TABLE_SIZE:
+            raise HPACKDecodingError("table size update above the limit")
         self.blocks.clear()
         self._table_limit = size
         self._evict()
+        return pos
 
     def _evict(self) -> None:
         """RFC 7541 §4.3, §4.4: an entry larger than the whole table leaves it empty."""
         while self._table_size > self._table_limit:
-            name, value = self._table.pop(0)
-            self._table_size -= len(name) + len(value) + ENTRY_OVERHEAD
+            self._table_size -= self._table.pop(0)[2]
 
 
 def _integer(raw: bytes, pos: int, prefix: int) -> tuple[int, int]:

@@ -33,7 +33,7 @@ for _index, _entry in enumerate(HeaderTable.STATIC_TABLE, 1):
     _STATIC_NAMES.setdefault(_entry[0], _index)
 _FIRST_DYNAMIC = len(HeaderTable.STATIC_TABLE) + 1
 
-#: Values that hardly ever repeat.
+#: Names whose values hardly ever repeat (an empty value does: `grpc-message` beside an OK).
 _VOLATILE = frozenset(
     {b"grpc-timeout", b"grpc-message", b"grpc-status-details-bin", b"content-length", b"date", b"etag", b"traceparent"}
 )
@@ -113,7 +113,7 @@ class Encoder:
     def _worth_a_place(self, name: bytes, value: bytes) -> bool:
         size = len(name) + len(value) + ENTRY_OVERHEAD
         return (
-            name not in _VOLATILE
+            (not value or name not in _VOLATILE)
             and name not in _SECRET
             and size <= INDEXED_FIELD_BYTES
             and self._size + size <= self._limit
