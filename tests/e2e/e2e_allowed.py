@@ -1,0 +1,176 @@
+"""Every difference between real etcd 3.5.1 and the member under test that is right, each with its reason. One list.
+
+The member under test follows the newest behaviour of etcd (API level 3.7); real etcd 3.5.1 is what can be installed as
+a package. `level` brings both answers to one form before they are compared. What is not here must be equal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from e2e_rpc import Answer
+
+from quorate.api.pb import rpc_pb2
+
+RangeRequest = rpc_pb2.RangeRequest
+INVALID_ARGUMENT = 3
+
+
+@dataclass(frozen=True)
+class Allowance:
+    """`method` answers may differ as `level` undoes; `level(request, response)` changes a copy in place."""
+
+    name: str
+    reason: str
+    method: str
+    level: Callable[[Any, Any], None]
+
+
+def _no_lease_in_keys_only(request: Any, response: Any) -> None:
+    if request.keys_only and request.sort_target != RangeRequest.VALUE:
+        for kv in response.kvs:
+            kv.lease = 0
+
+
+def _no_order_among_equals(request: Any, response: Any) -> None:
+    """Equal elements in key order; of a group the limit has cut through, only the number stays."""
+    if request.sort_target == RangeRequest.KEY or request.count_only:
+        return
+    kvs = list(response.kvs)
+    groups: list[list[Any]] = []
+    for kv in kvs:
+        if groups and _sort_value(request, groups[-1][0]) == _sort_value(request, kv):
+            groups[-1].append(kv)
+        else:
+            groups.append([kv])
+    cut = 0 < request.limit <= len(kvs)
+    del response.kvs[:]
+    for number, group in enumerate(groups):
+        if cut and number == len(groups) - 1:
+            value = _sort_value(request, group[0])
+            response.kvs.extend(type(kv)(key=b"any with %a" % value) for kv in group)
+        else:
+            response.kvs.extend(sorted(group, key=lambda kv: kv.key))
+
+
+def _sort_value(request: Any, kv: Any) -> Any:
+    return {
+        RangeRequest.VERSION: kv.version,
+        RangeRequest.CREATE: kv.create_revision,
+        RangeRequest.MOD: kv.mod_revision,
+        RangeRequest.VALUE: kv.value,
+    }.get(request.sort_target, 0)
+
+
+def _clear(*names: str) -> Callable[[Any, Any], None]:
+    def level(_: Any, response: Any) -> None:
+        for name in names:
+            response.ClearField(name)
+
+    return level
+
+
+def _ttl_in_tens(_: Any, response: Any) -> None:
+    response.TTL = (response.TTL + 5) // 20
+
+
+def _keys_sorted(_: Any, response: Any) -> None:
+    keys = sorted(response.keys)
+    del response.keys[:]
+    response.keys.extend(keys)
+
+
+ANSWERS = [
+    Allowance("keys-only-lease", "3.7 answers from the index, which knows no lease", "Range", _no_lease_in_keys_only),
+    Allowance("equal-elements", "the sort is not stable, in any version", "Range", _no_order_among_equals),
+    Allowance("hash-revision", "field of 3.6 and newer", "HashKV", _clear("hash_revision")),
+    Allowance("lease-time", "the two sides answer at different moments", "LeaseTimeToLive", _ttl_in_tens),
+    Allowance("lease-keys-order", "order of attached keys is unspecified", "LeaseTimeToLive", _keys_sorted),
+    Allowance(
+        "status-own",
+        "release, sizes of the file, and fields of 3.6 and newer are the member's own; raft index counts the "
+        "entries a release writes about itself",
+        "Status",
+        _clear(
+            "version", "dbSize", "dbSizeInUse", "raftIndex", "raftAppliedIndex", "storageVersion", "dbSizeQuota",
+            "downgradeInfo",
+        ),
+    ),
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class AllowedStatus:
+    """Real etcd answers OK (or `real`), the member under test answers this status; and that is right."""
+
+    name: str
+    reason: str
+    code: int
+    text: str
+    when: Callable[[str, Any, Answer], bool]
+
+
+def _bad_sort(method: str, request: Any, _: Answer) -> bool:
+    return method in ("Range", "Txn") and any(
+        r.sort_order not in RangeRequest.SortOrder.values() or r.sort_target not in RangeRequest.SortTarget.values()
+        for r in _ranges(method, request)
+    )
+
+
+def _ranges(method: str, request: Any) -> Iterable[Any]:
+    if method == "Range":
+        yield request
+        return
+    for op in (*request.success, *request.failure):
+        kind = op.WhichOneof("request")
+        if kind == "request_range":
+            yield op.request_range
+        elif kind == "request_txn":
+            yield from _ranges("Txn", op.request_txn)
+
+
+STATUSES = [
+    AllowedStatus(
+        "sort-enums",
+        "3.6 and newer refuse undeclared sort orders and targets, 3.5 ignored them",
+        INVALID_ARGUMENT,
+        "etcdserver: invalid sort option",
+        _bad_sort,
+    ),
+]
+
+
+def allowed_status(method: str, request: Any, real: Answer, subject: Answer) -> AllowedStatus | None:
+    """The entry that makes these two different outcomes right, or None."""
+    for entry in STATUSES:
+        if (subject.code, subject.text) == (entry.code, entry.text) and entry.when(method, request, real):
+            return entry
+    return None
+
+
+def level(method: str, request: Any, response: Any) -> None:
+    """Apply every allowance of this method, inside transactions too."""
+    for entry in ANSWERS:
+        if entry.method == method:
+            entry.level(request, response)
+    if method == "Txn":
+        ops = request.success if response.succeeded else request.failure
+        for op, done in zip(ops, response.responses, strict=False):
+            kind = op.WhichOneof("request")
+            if kind == "request_range" and done.HasField("response_range"):
+                level("Range", op.request_range, done.response_range)
+            elif kind == "request_txn" and done.HasField("response_txn"):
+                level("Txn", op.request_txn, done.response_txn)
+
+
+TOMBSTONE_AT_COMPACTION = (
+    "3.5.16 and newer keep a tombstone at exactly the compacted revision, 3.5.1 dropped it: a watch from that revision "
+    "sees the delete only in newer releases"
+)
+
+
+def watch_may_lack(event: Any, start_revision: int, compacted_at_start: int) -> bool:
+    """True for an event that only newer releases replay. See TOMBSTONE_AT_COMPACTION."""
+    return bool(event.type == event.DELETE and event.kv.mod_revision == start_revision == compacted_at_start)

@@ -1,0 +1,97 @@
+"""Thousands of random operations on real etcd and on the member under test: every answer and every watch is the same.
+
+`QUORATE_E2E_OPS` sets how many, `--seed` or `QUORATE_E2E_SEED` replays, `QUORATE_E2E_SHRINK=1` cuts a failing run down
+to the operations that matter.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from e2e_generator import Generator, Op
+from e2e_pair import Different, Pair, replay
+
+from quorate.testing.process import Command, MemberProcess
+
+pytestmark = pytest.mark.real
+
+OPERATIONS = int(os.environ.get("QUORATE_E2E_OPS", "5000"))
+SHRINK_RUNS = 60
+
+
+def test_random_operations_are_answered_as_real_etcd_answers_them(
+    seed: int,
+    real: MemberProcess,
+    subject: MemberProcess,
+    real_command: Command,
+    subject_is_real: bool,
+    start_member: Callable[..., MemberProcess],
+    tmp_path: Path,
+) -> None:
+    done: list[Op] = []
+    pair = Pair(real.endpoint, subject.endpoint, strict=subject_is_real)
+    try:
+        found = _run(pair, seed, done)
+        events = len(pair.sides[0].master.events)
+        print(f"{len(done)} operations, revision {pair.revision}, {events} events, allowed: {pair.allowed}")
+    finally:
+        pair.close()
+    if found is None:
+        return
+    journal = tmp_path / "operations.txt"
+    journal.write_text("".join(f"{op}\n" for op in done))
+    if os.environ.get("QUORATE_E2E_SHRINK"):
+        done = _shrink(done, lambda ops: _fresh_replay(ops, start_member, real_command, subject_is_real))
+        found = _fresh_replay(done, start_member, real_command, subject_is_real) or found
+    last = "\n".join(f"  {op}" for op in done[-12:])
+    pytest.fail(
+        f"seed {seed}, operation {len(done)}:\n{found}\nlast operations of {len(done)}:\n{last}\nall of them: {journal}"
+    )
+
+
+def _run(pair: Pair, seed: int, done: list[Op]) -> Different | None:
+    generator = Generator(seed)
+    try:
+        while len(done) < OPERATIONS:
+            op = generator.draw()
+            done.append(op)
+            generator.learn(op, pair.run(op))
+            generator.watchers = pair.open_watchers()
+        pair.barrier()
+    except Different as found:
+        return found
+    return None
+
+
+def _fresh_replay(
+    ops: list[Op], start_member: Callable[..., MemberProcess], real_command: Command, strict: bool
+) -> Different | None:
+    real, subject = start_member(real_command, flags=("--unsafe-no-fsync",)), start_member()
+    pair = Pair(real.endpoint, subject.endpoint, strict=strict)
+    try:
+        return replay(ops, pair)
+    finally:
+        pair.close()
+        real.kill()
+        subject.kill()
+
+
+def _shrink(ops: list[Op], fails: Callable[[list[Op]], object]) -> list[Op]:
+    """Delta debugging: drop ever smaller slices while the run still fails."""
+    runs, size = 0, max(1, len(ops) // 2)
+    while runs < SHRINK_RUNS:
+        at = 0
+        while at < len(ops) and runs < SHRINK_RUNS:
+            shorter = ops[:at] + ops[at + size :]
+            runs += 1
+            if shorter and fails(shorter):
+                ops = shorter
+            else:
+                at += size
+        if size == 1:
+            break
+        size //= 2
+    return ops
