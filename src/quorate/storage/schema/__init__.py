@@ -57,6 +57,7 @@ from quorate.storage.schema.buckets import (
     META,
     Store,
 )
+from quorate.storage.schema.hashing import hash_buckets
 from quorate.storage.schema.leases import LeaseRecord, delete_lease, leases, put_lease
 from quorate.storage.schema.members import (
     Downgrade,
@@ -120,6 +121,7 @@ __all__ = [
     "get_finished_compact_revision",
     "get_scheduled_compact_revision",
     "get_storage_version",
+    "hash_buckets",
     "leases",
     "members",
     "put_applied",
