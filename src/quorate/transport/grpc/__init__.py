@@ -1,0 +1,54 @@
+"""gRPC on our own HTTP/2 machine, both ends.
+
+Knows: calls, messages, metadata, deadlines, status; sockets through asyncio protocols; what a peer may cost.
+Refuses to know: which methods there are, what a message means, who may call.
+
+    read -> machine -> events -> call -> handler -> reply -> machine -> one write per turn of the loop
+
+A call in HTTP/2 frames:
+
+    client  HEADERS  :method POST, :path /service/method, content-type application/grpc, [grpc-timeout], metadata
+            DATA     flag + length + message (any number), END_STREAM
+    server  HEADERS  :status 200, content-type application/grpc
+            DATA     flag + length + message (any number)
+            HEADERS  grpc-status, [grpc-message], END_STREAM
+    or      HEADERS  all of the server's in one block, END_STREAM: a call that ends without a message
+
+- `status` `metadata` `framing`   values and how they are written
+- `methods` `heads`               what a server offers, what a request asks for
+- `edge` `flow` `keepalive`       what both ends do alike: writing, waiting, pinging
+- `connection` `unary` `stream` `server`   the server
+- `channel` `client` `exchange`   the client
+
+Sources: gRPC over HTTP/2 (PROTOCOL-HTTP2), gRPC status codes, proposals A8 and A9 (keepalive), A6 (transparent
+retry), RFC 9113.
+"""
+
+from quorate.transport.grpc.channel import Channel
+from quorate.transport.grpc.connection import ServerConnection
+from quorate.transport.grpc.exchange import ClientStream
+from quorate.transport.grpc.limits import ChannelLimits, ServerLimits
+from quorate.transport.grpc.metadata import Metadata
+from quorate.transport.grpc.methods import Bidi, Context, Message, Method, Reply, ServerStreaming, Unary
+from quorate.transport.grpc.server import GrpcServer
+from quorate.transport.grpc.status import Status
+from quorate.transport.grpc.stream import Stream
+
+__all__ = [
+    "Bidi",
+    "Channel",
+    "ChannelLimits",
+    "ClientStream",
+    "Context",
+    "GrpcServer",
+    "Message",
+    "Metadata",
+    "Method",
+    "Reply",
+    "ServerConnection",
+    "ServerLimits",
+    "ServerStreaming",
+    "Status",
+    "Stream",
+    "Unary",
+]

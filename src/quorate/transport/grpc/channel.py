@@ -1,0 +1,234 @@
+"""The caller's door: a channel to one address, connected when needed."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Awaitable
+from ssl import SSLContext, SSLError
+from typing import TypeVar
+
+from quorate.api.errors import Code
+from quorate.transport.http2 import ErrorCode, GoingAwayError, Headers, Limits, TooManyStreamsError
+from quorate.version import QUORATE_VERSION
+
+from .client import ClientConnection, Refused
+from .exchange import ClientStream
+from .limits import LINGER, MAX_CACHED_HEADERS, MAX_REFUSALS, ChannelLimits
+from .metadata import Pairs, encode_metadata, encode_timeout
+from .status import Status, deadline_exceeded
+
+T = TypeVar("T")
+
+_USER_AGENT = b"quorate-python/" + QUORATE_VERSION.encode()
+
+
+class Channel:
+    """Calls to one address over one connection. Constructing does no I/O: the first call connects.
+
+    A lost connection fails the calls on it with UNAVAILABLE; the next call connects anew. With `ssl` the context is
+    told to offer `h2`. Belongs to the event loop of its first call.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        *,
+        ssl: SSLContext | None = None,
+        authority: str | None = None,
+        limits: ChannelLimits | None = None,
+        http2: Limits | None = None,
+    ) -> None:
+        self.host = host
+        self.port = port
+        if ssl is not None:
+            ssl.set_alpn_protocols(["h2"])
+        self._ssl = ssl
+        self._authority = authority or (f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
+        self._limits = limits or ChannelLimits()
+        self._http2 = http2 or Limits()
+        self._connection: ClientConnection | None = None
+        self._connecting: asyncio.Task[ClientConnection] | None = None
+        self._leaving: set[ClientConnection] = set()
+        self._headers: dict[tuple[str, float | None, Pairs], Headers] = {}
+        self._closed = False
+
+    async def unary(self, path: str, request: bytes, *, timeout: float | None = None, metadata: Pairs = ()) -> bytes:
+        """Call `path` and return the reply. Raises Status."""
+        loop = asyncio.get_running_loop()
+        headers = self._request_headers(path, timeout, metadata)
+        self._check_size(request)
+        deadline = None if timeout is None else loop.time() + timeout
+        refusals = 0
+        while True:
+            connection = self._connection
+            if connection is None:
+                connection = await self._connect(deadline)
+            future: asyncio.Future[bytes] = loop.create_future()
+            try:
+                stream_id = connection.unary(headers, request, future)
+            except TooManyStreamsError:
+                await _until(connection.slot(), deadline)
+                continue
+            except GoingAwayError:
+                self._forget(connection)
+                continue
+            timer = None if deadline is None else loop.call_at(deadline, _expire, connection, stream_id, future)
+            try:
+                return await future
+            except asyncio.CancelledError:
+                connection.forget(stream_id, ErrorCode.CANCEL)
+                raise
+            except Refused:
+                refusals += 1
+                if refusals > MAX_REFUSALS:
+                    raise
+            finally:
+                if timer is not None:
+                    timer.cancel()
+
+    def stream(self, path: str, *, metadata: Pairs = (), timeout: float | None = None) -> ClientStream:
+        """Open a streaming call. Never raises for the network: the outcome is told by the stream's `receive`."""
+        loop = asyncio.get_running_loop()
+        headers = self._request_headers(path, timeout, metadata)
+        deadline = None if timeout is None else loop.time() + timeout
+        stream = ClientStream(loop, deadline)
+        if self._connection is None or not self._try_open(self._connection, headers, stream):
+            stream.opening = loop.create_task(self._open(headers, stream))
+        return stream
+
+    async def close(self) -> None:
+        """Close the connection; calls under way fail with CANCELLED, later ones too."""
+        self._closed = True
+        if self._connecting is not None:
+            self._connecting.cancel()
+        if self._connection is not None:
+            self._leaving.add(self._connection)
+        for connection in list(self._leaving):
+            connection.shutdown()
+        if self._leaving:
+            await asyncio.wait([connection.gone for connection in self._leaving], timeout=LINGER)
+        for connection in list(self._leaving):
+            connection.transport.abort()
+
+    def _request_headers(self, path: str, timeout: float | None, metadata: Pairs) -> Headers:
+        """Headers of a call. The same call gets the same tuple, which the connection then sends as a few bytes."""
+        key = (path, timeout, tuple(metadata))
+        headers = self._headers.get(key)
+        if headers is None:
+            headers = (
+                (b":method", b"POST"),
+                (b":scheme", b"http" if self._ssl is None else b"https"),
+                (b":path", path.encode()),
+                (b":authority", self._authority.encode()),
+                (b"te", b"trailers"),
+                (b"content-type", b"application/grpc"),
+                (b"user-agent", _USER_AGENT),
+            )
+            if timeout is not None:
+                headers += ((b"grpc-timeout", encode_timeout(timeout)),)
+            headers += encode_metadata(metadata)
+            if len(self._headers) >= MAX_CACHED_HEADERS:
+                self._headers.clear()
+            self._headers[key] = headers
+        return headers
+
+    def _check_size(self, request: bytes) -> None:
+        limit = self._limits.max_send_message
+        if len(request) > limit:
+            text = f"grpc: trying to send message larger than max ({len(request)} vs. {limit})"
+            raise Status(Code.RESOURCE_EXHAUSTED, text)
+
+    async def _open(self, headers: Headers, stream: ClientStream) -> None:
+        """Open a stream that found no connection ready."""
+        try:
+            while not stream.closed:
+                connection = self._connection or await self._connect(None)
+                if self._try_open(connection, headers, stream):
+                    return
+                if self._connection is connection:
+                    await connection.slot()
+        except Status as status:
+            stream.end(status)
+
+    def _try_open(self, connection: ClientConnection, headers: Headers, stream: ClientStream) -> bool:
+        try:
+            connection.stream(headers, stream)
+        except TooManyStreamsError:
+            return False
+        except GoingAwayError:
+            self._forget(connection)
+            return False
+        return True
+
+    async def _connect(self, deadline: float | None) -> ClientConnection:
+        """The connection, made by whoever comes first and awaited by all. Raises Status."""
+        if self._closed:
+            raise _closing()
+        if self._connecting is None:
+            self._connecting = asyncio.get_running_loop().create_task(self._dial())
+            self._connecting.add_done_callback(self._dialled)
+        try:
+            return await _until(asyncio.shield(self._connecting), deadline)
+        except asyncio.CancelledError:
+            if self._closed:
+                raise _closing() from None
+            raise
+
+    def _dialled(self, task: asyncio.Task[ClientConnection]) -> None:
+        self._connecting = None
+        if not task.cancelled() and task.exception() is None and task.result().connected:
+            self._connection = task.result()
+
+    async def _dial(self) -> ClientConnection:
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(self._limits.connect_timeout):
+                _, connection = await loop.create_connection(
+                    lambda: ClientConnection(self._limits, self._http2, self._forget),
+                    self.host,
+                    self.port,
+                    ssl=self._ssl,
+                    server_hostname=self.host if self._ssl is not None else None,
+                )
+        except TimeoutError:
+            raise _dial_error(f"Error while dialing: dial tcp {self.host}:{self.port}: i/o timeout") from None
+        except SSLError as error:
+            raise _dial_error(f"authentication handshake failed: {error}") from None
+        except OSError as error:
+            reason = os.strerror(error.errno).lower() if error.errno and error.errno > 0 else str(error)
+            raise _dial_error(f"Error while dialing: dial tcp {self.host}:{self.port}: connect: {reason}") from None
+        return connection
+
+    def _forget(self, connection: ClientConnection) -> None:
+        """A connection takes no more calls, or is gone."""
+        if self._connection is connection:
+            self._connection = None
+        if connection.connected:
+            self._leaving.add(connection)
+        else:
+            self._leaving.discard(connection)
+
+
+async def _until(awaitable: Awaitable[T], deadline: float | None) -> T:
+    """Wait, but not beyond the deadline. Raises Status."""
+    try:
+        async with asyncio.timeout_at(deadline):
+            return await awaitable
+    except TimeoutError:
+        raise deadline_exceeded() from None
+
+
+def _dial_error(text: str) -> Status:
+    return Status(Code.UNAVAILABLE, f'connection error: desc = "transport: {text}"')
+
+
+def _closing() -> Status:
+    return Status(Code.CANCELLED, "grpc: the client connection is closing")
+
+
+def _expire(connection: ClientConnection, stream_id: int, future: asyncio.Future[bytes]) -> None:
+    if not future.done():
+        connection.forget(stream_id, ErrorCode.CANCEL)
+        future.set_exception(deadline_exceeded())

@@ -1,0 +1,255 @@
+"""The client's end of one connection."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from quorate.api.errors import Code
+from quorate.transport.http2 import (
+    Connection,
+    DataReceived,
+    ErrorCode,
+    GoAwayReceived,
+    Headers,
+    HeadersReceived,
+    Limits,
+    SettingsReceived,
+    StreamReset,
+    StreamWindow,
+)
+
+from .edge import Edge
+from .exchange import ClientStream, Exchange, UnaryExchange
+from .flow import Outlet
+from .framing import frame
+from .heads import is_grpc
+from .keepalive import PING, Heartbeat
+from .limits import ChannelLimits
+from .status import Status, status_of_http, status_of_reset, status_of_trailers
+
+SOCKET_STALL_TIMEOUT = 20.0
+"""A socket that takes no byte for so long, while bytes wait, is closed."""
+
+MAX_UNWRITTEN = 64 * 1_048_576
+"""Bytes that wait for the socket above which the server is not read."""
+
+
+class Refused(Status):
+    """The server did not look at the call: it may be tried again without asking the caller (gRPC A6)."""
+
+
+class ClientConnection(Edge):
+    """Opens streams, matches answers to calls. `on_leave` is called when it takes no more, and when it is gone."""
+
+    def __init__(self, limits: ChannelLimits, http2: Limits, on_leave: Callable[[ClientConnection], None]) -> None:
+        super().__init__(
+            Connection(client=True, limits=http2), stall_timeout=SOCKET_STALL_TIMEOUT, max_unwritten=MAX_UNWRITTEN
+        )
+        self.limits = limits
+        self._on_leave = on_leave
+        self._calls: dict[int, Exchange] = {}
+        self._plain_head: Headers | None = None
+        """A response head known to be good and without encoding."""
+        self._ok_trailers: Headers | None = None
+        self._slots: list[asyncio.Future[None]] = []
+        self._leaving = False
+        self._heard = self.loop.time()
+        self._heartbeat: Heartbeat | None = None
+        self._why = Status(Code.UNAVAILABLE, "error reading from server: EOF")
+        self.gone: asyncio.Future[None] = self.loop.create_future()
+        """Done when the socket is."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self._heartbeat = Heartbeat(
+            time=self.limits.keepalive_time,
+            timeout=self.limits.keepalive_timeout,
+            heard=lambda: self._heard,
+            wanted=lambda: bool(self._calls) or self.limits.idle_pings,
+            ping=self._ping,
+            dead=self._lifeless,
+        )
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        if self._heartbeat is not None:
+            self._heartbeat.stop()
+        if exc is not None and self._why.message.endswith("EOF"):
+            self._why = Status(Code.UNAVAILABLE, f"error reading from server: {exc}")
+        calls, self._calls = self._calls, {}
+        for call in calls.values():
+            call.end(Status(self._why.code, self._why.message))
+        self._leaving = True
+        self._on_leave(self)
+        self._freed()
+        self.gone.set_result(None)
+
+    def unary(self, headers: Headers, request: bytes, future: asyncio.Future[bytes]) -> int:
+        """Send a request whose reply goes to `future`. Raises TooManyStreamsError or GoingAwayError."""
+        stream_id = self.machine.open_stream(headers, False)
+        self.machine.send_data(stream_id, frame(request), True)
+        self._calls[stream_id] = UnaryExchange(self, stream_id, future)
+        self.wake()
+        return stream_id
+
+    def stream(self, headers: Headers, stream: ClientStream) -> None:
+        """Open a stream. Raises TooManyStreamsError or GoingAwayError."""
+        stream_id = self.machine.open_stream(headers, False)
+        self._calls[stream_id] = stream
+        stream.start(self, stream_id, Outlet(self, stream_id))
+        self.wake()
+
+    def forget(self, stream_id: int, code: int) -> None:
+        """Give up a call: the server is told to stop, its answer ignored."""
+        if self._calls.pop(stream_id, None) is not None:
+            self.machine.reset_stream(stream_id, code)
+            self.wake()
+            self._freed()
+
+    async def slot(self) -> None:
+        """Wait until a call ends or the connection does: the server's limit of streams is reached."""
+        waiter: asyncio.Future[None] = self.loop.create_future()
+        self._slots.append(waiter)
+        await waiter
+
+    def shutdown(self) -> None:
+        """Close now; calls under way fail."""
+        self._why = Status(Code.CANCELLED, "grpc: the client connection is closing")
+        if self.connected:
+            self.machine.go_away()
+            self.flush()
+            self.transport.close()
+
+    def data_received(self, data: bytes) -> None:
+        self._heard = self.loop.time()
+        calls = self._calls
+        for event in self.machine.receive(data):
+            if type(event) is HeadersReceived:
+                stream_id, headers, end_stream = event
+                call = calls.get(stream_id)
+                if call is None:
+                    continue
+                if end_stream:
+                    del calls[stream_id]
+                    self._on_end(stream_id, call, headers)
+                elif headers is not self._plain_head:
+                    self._on_head(stream_id, call, headers)
+            elif type(event) is DataReceived:
+                stream_id, body, end_stream = event
+                call = calls.get(stream_id)
+                if call is None:
+                    self.machine.acknowledge(stream_id, len(body))
+                    continue
+                try:
+                    call.feed(body)
+                except Status as status:
+                    self._give_up(stream_id, status)
+                    continue
+                if end_stream:
+                    text = "server closed the stream without sending trailers"
+                    self._give_up(stream_id, Status(Code.INTERNAL, text))
+            else:
+                self._on_other(event)
+        if self.machine.closed is not None:
+            self._why = Status(Code.UNAVAILABLE, f"connection error: {self.machine.closed.reason}")
+            self.flush()
+            self.transport.close()
+        if self._full:
+            self.hold_reading()
+        self.wake()
+
+    def flush(self) -> None:
+        super().flush()
+        if self._leaving and not self._calls and self.connected and not self.transport.is_closing():
+            self.transport.close()
+
+    def _on_head(self, stream_id: int, call: Exchange, headers: Headers) -> None:
+        """Response headers not seen before on this connection."""
+        fields = dict(headers)
+        status = fields.get(b":status", b"")
+        if status != b"200" or not is_grpc(fields.get(b"content-type", b"")):
+            if status == b"200":
+                text = f"unexpected content-type {fields.get(b'content-type', b'').decode('latin-1')!r} from server"
+                self._give_up(stream_id, Status(Code.UNKNOWN, text))
+            else:
+                self._give_up(stream_id, status_of_http(int(status)))
+            return
+        encoding = fields.get(b"grpc-encoding", b"identity").decode("latin-1")
+        if encoding == "identity":
+            self._plain_head = headers
+        elif encoding == "gzip":
+            call.head(encoding)
+        else:
+            text = f'grpc: Decompressor is not installed for grpc-encoding "{encoding}"'
+            self._give_up(stream_id, Status(Code.INTERNAL, text))
+
+    def _on_end(self, stream_id: int, call: Exchange, headers: Headers) -> None:
+        """The last block of a call: trailers, or a head that is also the trailers."""
+        error: Status | None = None
+        if headers is not self._ok_trailers:
+            found = status_of_trailers(headers)
+            if found is None:
+                http_status = dict(headers).get(b":status", b"200")
+                if http_status == b"200":
+                    error = Status(Code.INTERNAL, "server closed the stream without sending grpc-status")
+                else:
+                    error = status_of_http(int(http_status))
+            elif found[0] != Code.OK:
+                error = Status(*found)
+            elif headers[0][0] != b":status":
+                self._ok_trailers = headers
+        call.end(error)
+        if type(call) is ClientStream and not call.half_closed:
+            self.machine.reset_stream(stream_id, ErrorCode.NO_ERROR)
+        if self._slots:
+            self._freed()
+
+    def _on_other(self, event: object) -> None:
+        if isinstance(event, StreamReset):
+            call = self._calls.pop(event.stream_id, None)
+            if call is not None:
+                refused = event.remote and event.code == ErrorCode.REFUSED_STREAM
+                status = status_of_reset(event.code)
+                call.end(Refused(status.code, status.message) if refused else status)
+            self._freed()
+        elif isinstance(event, StreamWindow):
+            for stream in list(self.undrained):
+                stream.check_drained()
+        elif isinstance(event, GoAwayReceived):
+            if event.code != ErrorCode.NO_ERROR:
+                debug = event.debug.decode("utf-8", "replace")
+                text = f"closing transport due to: connection error: received GOAWAY with code {event.code}: {debug}"
+                self._why = Status(Code.UNAVAILABLE, text)
+            self._leave()
+        elif isinstance(event, SettingsReceived):
+            self._freed()
+
+    def _give_up(self, stream_id: int, status: Status) -> None:
+        """End a call whose answer cannot be understood."""
+        call = self._calls.get(stream_id)
+        if call is not None:
+            self.forget(stream_id, ErrorCode.CANCEL)
+            call.end(status)
+
+    def _freed(self) -> None:
+        """Something changed for calls that wait for a stream: let them look again."""
+        waiters, self._slots = self._slots, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    def _leave(self) -> None:
+        """No new calls; those under way go on as long as the socket does."""
+        if not self._leaving:
+            self._leaving = True
+            self._on_leave(self)
+        self._freed()
+
+    def _ping(self) -> None:
+        self.machine.ping(PING)
+        self.wake()
+
+    def _lifeless(self) -> None:
+        self._why = Status(Code.UNAVAILABLE, "keepalive ping failed to receive ACK within timeout")
+        self.transport.abort()

@@ -1,0 +1,356 @@
+"""The server's end of one connection: events in, calls and replies out."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, cast
+
+from quorate.api.errors import Code
+from quorate.transport.http1 import peer_name
+from quorate.transport.http2 import (
+    Connection,
+    DataReceived,
+    ErrorCode,
+    Event,
+    Headers,
+    HeadersReceived,
+    Limits,
+    PingAcked,
+    PingReceived,
+    SettingsReceived,
+    StreamReset,
+    StreamWindow,
+)
+
+from .edge import Edge
+from .framing import PREFIX_SIZE, frame_gzip, pack_prefix
+from .heads import GZIP_RESPONSE_HEADERS, RESPONSE_HEADERS, Head, Refusal, judge, trailers_only
+from .keepalive import PING, Heartbeat, PingPolice
+from .limits import DRAIN_PING_TIMEOUT, HEAD_CACHE, LINGER, ServerLimits
+from .methods import Context, Method, Reply, Unary
+from .status import OK_TRAILERS, status_of, trailers_of
+from .stream import Stream, parse
+from .unary import UnaryCall
+
+_log = logging.getLogger(__name__)
+_log.addHandler(logging.NullHandler())
+
+_DRAIN_PING = b"goodbye!"
+
+
+class ServerConnection(Edge):
+    """Reads requests, runs handlers, writes replies. `on_close` is called once, when the socket is gone."""
+
+    def __init__(
+        self,
+        methods: Mapping[str, Method],
+        services: frozenset[str],
+        limits: ServerLimits,
+        http2: Limits,
+        on_close: Callable[[ServerConnection], None],
+    ) -> None:
+        super().__init__(
+            Connection(client=False, limits=http2),
+            stall_timeout=limits.socket_stall_timeout,
+            max_unwritten=limits.max_unwritten,
+        )
+        self.limits = limits
+        self.police = PingPolice(limits.min_ping_interval, limits.permit_idle_pings)
+        self.peer = ""
+        self._methods = methods
+        self._services = services
+        self._on_close = on_close
+        self._heads: dict[int, Head | Refusal] = {}
+        self._waiting: dict[int, Head] = {}
+        """Unary calls whose message has not come yet, within one read."""
+        self._calls: dict[int, UnaryCall | Stream] = {}
+        self._unsent: dict[int, tuple[int, float]] = {}
+        """Finished calls whose reply the peer's window holds back: bytes left, and since when so many."""
+        self._heard = self.loop.time()
+        self._heartbeat: Heartbeat | None = None
+        self._last_stream = 0
+        self._timers: list[asyncio.TimerHandle] = []
+        self._unsent_timer: asyncio.TimerHandle | None = None
+        self._preface_timer: asyncio.TimerHandle | None = None
+        self._whole_limit = limits.max_receive_message + PREFIX_SIZE
+        self._draining = False
+        self._leaving = False
+        """The final GOAWAY is out: close when nothing is left to answer."""
+        self._deaf = False
+        """GOAWAY is out and nothing that still comes in matters."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self.peer = peer_name(transport)
+        self._heartbeat = Heartbeat(
+            time=self.limits.keepalive_time,
+            timeout=self.limits.keepalive_timeout,
+            heard=lambda: self._heard,
+            wanted=lambda: True,
+            ping=self._ping,
+            dead=self.abort,
+        )
+        self._preface_timer = self._later(self.limits.preface_timeout, self.abort)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        if self._heartbeat is not None:
+            self._heartbeat.stop()
+        for timer in self._timers:
+            timer.cancel()
+        if self._unsent_timer is not None:
+            self._unsent_timer.cancel()
+        for call in list(self._calls.values()):
+            call.cancel()
+        self._calls.clear()
+        self._on_close(self)
+
+    def data_received(self, data: bytes) -> None:
+        if self._deaf:
+            return
+        self._heard = self.loop.time()
+        waiting = self._waiting
+        for event in self.machine.receive(data):
+            if type(event) is DataReceived:
+                stream_id, body, end_stream = event
+                head = waiting.pop(stream_id, None)
+                if head is None:
+                    self._on_data(stream_id, body, end_stream)
+                elif end_stream and self._is_whole(body):
+                    self._run_at_once(stream_id, head, body)
+                else:
+                    self._open_call(stream_id, head).feed(body, end_stream)
+            elif type(event) is HeadersReceived:
+                self._on_headers(*event)
+            else:
+                self._on_other(event)
+        if waiting:
+            for stream_id, head in waiting.items():
+                self._open_call(stream_id, head)
+            waiting.clear()
+        if self._full:
+            self.hold_reading()
+        if self.machine.closed is not None:
+            self._say_goodbye()
+        self.wake()
+
+    def flush(self) -> None:
+        super().flush()
+        if self._leaving and self.machine.drained:
+            self._say_goodbye()
+
+    def drain(self) -> None:
+        """Take no new calls and close when those under way are answered.
+
+        The first GOAWAY names no last stream, for calls may be on their way; the ping's answer says that all of
+        them have come (RFC 9113 §6.8).
+        """
+        if self._draining or not self.connected:
+            return
+        self._draining = True
+        self.machine.go_away()
+        self.machine.ping(_DRAIN_PING)
+        self._later(DRAIN_PING_TIMEOUT, self._leave)
+        self.wake()
+
+    def abort(self) -> None:
+        """Close now; calls under way are cancelled."""
+        self.transport.abort()
+
+    def begin(self, head: Head, context: Context, body: bytes) -> Coroutine[Any, Any, Reply]:
+        """The coroutine of a unary handler, not started. Raises Status when the request cannot be parsed."""
+        method = head.method
+        assert isinstance(method, Unary)
+        return method.handle(parse(method.parse, body), context)
+
+    def reply(self, stream_id: int, head: Head, reply: Reply) -> None:
+        """Answer a unary call with OK."""
+        body = reply if type(reply) is bytes else reply.SerializeToString()  # type: ignore[union-attr]
+        if head.encoding == "gzip":
+            self.machine.send_unary_reply(stream_id, GZIP_RESPONSE_HEADERS, frame_gzip(body), OK_TRAILERS)
+        else:
+            framed = pack_prefix(0, len(body)) + body
+            self.machine.send_unary_reply(stream_id, RESPONSE_HEADERS, framed, OK_TRAILERS)
+        self.police.forgiven = True
+        if self.machine.pending():
+            self._watch_unsent(stream_id)
+        self.wake()
+
+    def fail_call(self, stream_id: int, head: Head, error: BaseException, peer_ended: bool = True) -> None:
+        """Answer a call that has sent nothing with the status of an error."""
+        self._calls.pop(stream_id, None)
+        code, text = self._status(head, error)
+        self.machine.send_headers(stream_id, trailers_only(code, text), True)
+        self._end(stream_id, peer_ended)
+
+    def finish_stream(self, stream: Stream, error: BaseException | None, peer_ended: bool) -> None:
+        """End a streaming call."""
+        stream_id = stream.stream_id
+        self._calls.pop(stream_id, None)
+        code, text = (0, "") if error is None else self._status(stream.head, error)
+        if stream.head_sent:
+            self.machine.send_headers(stream_id, trailers_of(code, text), True)
+        else:
+            self.machine.send_headers(stream_id, trailers_only(code, text), True)
+        self._end(stream_id, peer_ended)
+
+    def finished(self, stream_id: int) -> None:
+        """A unary call that was under way has its reply."""
+        del self._calls[stream_id]
+
+    def _on_headers(self, stream_id: int, headers: Headers, end_stream: bool) -> None:
+        if stream_id <= self._last_stream:
+            # Trailers of a request carry nothing that gRPC knows but the end.
+            self._on_data(stream_id, b"", True)
+            return
+        self._last_stream = stream_id
+        head = self._heads.get(id(headers))
+        if head is None:
+            head = self._judge(headers)
+        if type(head) is Refusal:
+            self.machine.send_headers(stream_id, head.answer, True)
+            self._end(stream_id, end_stream)
+        elif self.machine.pending() > self.limits.max_unsent:
+            # RFC 9113 §8.7: refused before any processing, so the caller may safely try again.
+            self.machine.reset_stream(stream_id, ErrorCode.REFUSED_STREAM)
+        elif end_stream or type(head.method) is not Unary:  # type: ignore[union-attr]
+            call = self._open_call(stream_id, cast(Head, head))
+            if end_stream:
+                call.feed(b"", True)
+        else:
+            self._waiting[stream_id] = cast(Head, head)
+
+    def _on_data(self, stream_id: int, body: bytes, end_stream: bool) -> None:
+        call = self._calls.get(stream_id)
+        if call is not None:
+            call.feed(body, end_stream)
+        elif stream_id in self._waiting:
+            self._open_call(stream_id, self._waiting.pop(stream_id)).feed(body, end_stream)
+        elif body:
+            self.machine.acknowledge(stream_id, len(body))
+
+    def _on_other(self, event: Event) -> None:
+        if isinstance(event, StreamReset):
+            self._waiting.pop(event.stream_id, None)
+            self._unsent.pop(event.stream_id, None)
+            call = self._calls.pop(event.stream_id, None)
+            if call is not None:
+                call.cancel()
+        elif isinstance(event, StreamWindow):
+            stream = self._calls.get(event.stream_id)
+            if isinstance(stream, Stream):
+                stream.check_drained()
+        elif isinstance(event, PingReceived):
+            if self.police.too_many(self._heard, len(self._calls) + len(self._waiting)):
+                self.machine.go_away(ErrorCode.ENHANCE_YOUR_CALM, b"too_many_pings")
+        elif isinstance(event, PingAcked):
+            if event.data == _DRAIN_PING:
+                self._leave()
+        elif isinstance(event, SettingsReceived) and self._preface_timer is not None:
+            self._preface_timer.cancel()
+
+    def _is_whole(self, body: bytes) -> bool:
+        """Whether the bytes are exactly one plain message of an allowed size."""
+        size = len(body)
+        return PREFIX_SIZE <= size <= self._whole_limit and body[:PREFIX_SIZE] == pack_prefix(0, size - PREFIX_SIZE)
+
+    def _run_at_once(self, stream_id: int, head: Head, body: bytes) -> None:
+        """Serve a call whose request came in one piece; most handlers answer before their first wait."""
+        context = head.context or self._context(head)
+        try:
+            coroutine = self.begin(head, context, body[PREFIX_SIZE:])
+            awaited = coroutine.send(None)
+        except StopIteration as done:
+            self.reply(stream_id, head, done.value)
+        except Exception as error:
+            self.fail_call(stream_id, head, error)
+        else:
+            call = UnaryCall(self, stream_id, head, context)
+            self._calls[stream_id] = call
+            call.follow(coroutine, awaited)
+
+    def _open_call(self, stream_id: int, head: Head) -> UnaryCall | Stream:
+        """A call that outlives this read."""
+        context = head.context or self._context(head)
+        kind = UnaryCall if isinstance(head.method, Unary) else Stream
+        call = self._calls[stream_id] = kind(self, stream_id, head, context)
+        return call
+
+    def _judge(self, headers: Headers) -> Head | Refusal:
+        head = judge(headers, self._methods, self._services)
+        if isinstance(head, Head) and head.timeout is None:
+            head = head._replace(context=self._context(head))
+        if len(self._heads) >= HEAD_CACHE:
+            self._heads.clear()
+        self._heads[id(headers)] = head
+        return head
+
+    def _context(self, head: Head) -> Context:
+        deadline = None if head.timeout is None else self.loop.time() + head.timeout
+        return Context(head.path, head.metadata, deadline, self.peer, self.transport)
+
+    def _status(self, head: Head, error: BaseException) -> tuple[int, str]:
+        """Code and text of an error; one that has none is our fault, told to the log and not to the caller."""
+        status = status_of(error)
+        if status is not None:
+            return status
+        _log.error("handler of %s failed", head.path, exc_info=error)
+        return Code.INTERNAL, "internal error"
+
+    def _end(self, stream_id: int, peer_ended: bool) -> None:
+        """The trailers are queued. A peer that still sends is told to stop (RFC 9113 §8.1)."""
+        self.police.forgiven = True
+        if self.machine.pending_of(stream_id):
+            self._watch_unsent(stream_id)
+        elif not peer_ended:
+            self.machine.reset_stream(stream_id, ErrorCode.NO_ERROR)
+        self.wake()
+
+    def _watch_unsent(self, stream_id: int) -> None:
+        left = self.machine.pending_of(stream_id)
+        if left:
+            self._unsent[stream_id] = (left, self.loop.time())
+            if self._unsent_timer is None:
+                self._unsent_timer = self.loop.call_later(self.limits.window_stall_timeout, self._check_unsent)
+
+    def _check_unsent(self) -> None:
+        """Reset finished calls that have lost no byte for too long; forget those that are out."""
+        self._unsent_timer = None
+        now = self.loop.time()
+        for stream_id, (before, since) in list(self._unsent.items()):
+            left = self.machine.pending_of(stream_id)
+            if not left:
+                del self._unsent[stream_id]
+            elif left < before:
+                self._unsent[stream_id] = (left, now)
+            elif now - since >= self.limits.window_stall_timeout:
+                del self._unsent[stream_id]
+                self.machine.reset_stream(stream_id, ErrorCode.CANCEL)
+        if self._unsent:
+            self._unsent_timer = self.loop.call_later(self.limits.window_stall_timeout / 4, self._check_unsent)
+        self.wake()
+
+    def _ping(self) -> None:
+        self.machine.ping(PING)
+        self.wake()
+
+    def _leave(self) -> None:
+        """All calls sent before the peer heard the first GOAWAY have come: name the last one."""
+        if not self._leaving:
+            self._leaving = True
+            self.machine.go_away()
+            self.wake()
+
+    def _say_goodbye(self) -> None:
+        """Write what is left and wait a moment for the peer to hang up: hanging up first could lose our last words."""
+        if not self._deaf:
+            self._deaf = True
+            super().flush()
+            self._later(LINGER, self.abort)
+
+    def _later(self, seconds: float, action: Callable[[], None]) -> asyncio.TimerHandle:
+        timer = self.loop.call_later(seconds, action)
+        self._timers.append(timer)
+        return timer

@@ -1,0 +1,101 @@
+"""Where the HTTP/2 machine meets a socket: one read in, one write per turn of the loop out.
+
+The machine decides what may be sent (the peer's windows), the socket how fast. While the socket is full its backlog
+counts as pending on every stream, a peer that goes on asking is not read, and one that takes nothing is dropped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, cast
+
+from quorate.transport.http2 import Connection
+
+from .limits import SOCKET_HIGH, SOCKET_LOW
+
+if TYPE_CHECKING:
+    from .flow import Outlet
+
+
+class Edge(asyncio.Protocol):
+    """Base of both ends of a connection. Subclasses read the events; this class gets the bytes out."""
+
+    def __init__(self, machine: Connection, *, stall_timeout: float, max_unwritten: int) -> None:
+        self.machine = machine
+        self.loop = asyncio.get_running_loop()
+        self.transport: asyncio.Transport = cast(asyncio.Transport, None)
+        self.connected = False
+        self._dirty = False
+        self._full = False
+        self._reading = True
+        self._written = 0
+        self._stall_timeout = stall_timeout
+        self._stall_timer: asyncio.TimerHandle | None = None
+        self._max_unwritten = max_unwritten
+        self.undrained: set[Outlet] = set()
+        """Streams that queued more than they should and want to hear when it is gone."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+        self.transport.set_write_buffer_limits(high=SOCKET_HIGH, low=SOCKET_LOW)
+        self.connected = True
+        self.machine.start()
+        self.wake()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.connected = False
+        self.undrained.clear()
+        if self._stall_timer is not None:
+            self._stall_timer.cancel()
+
+    def wake(self) -> None:
+        """Have what the machine queued written at the end of this turn."""
+        if not self._dirty:
+            self._dirty = True
+            self.loop.call_soon(self.flush)
+
+    def flush(self) -> None:
+        """Write what the machine lets go. What a full socket does not take waits in the transport's buffer."""
+        self._dirty = False
+        output = self.machine.output()
+        if output and self.connected:
+            self._written += len(output)
+            self.transport.write(output)
+
+    @property
+    def backlog(self) -> int:
+        """Bytes that wait for the socket; 0 while it takes what it is given."""
+        return self.transport.get_write_buffer_size() if self._full else 0
+
+    def hold_reading(self) -> None:
+        """Stop reading a peer that asks faster than it takes the answers."""
+        if self._reading and self.backlog > self._max_unwritten:
+            self._reading = False
+            self.transport.pause_reading()
+
+    def pause_writing(self) -> None:
+        self._full = True
+        self._watch_stall()
+
+    def resume_writing(self) -> None:
+        self._full = False
+        if self._stall_timer is not None:
+            self._stall_timer.cancel()
+            self._stall_timer = None
+        if not self._reading:
+            self._reading = True
+            self.transport.resume_reading()
+        for stream in list(self.undrained):
+            stream.check_drained()
+
+    def _watch_stall(self) -> None:
+        taken = self._written - self.transport.get_write_buffer_size()
+        self._stall_timer = self.loop.call_later(self._stall_timeout, self._check_stall, taken)
+
+    def _check_stall(self, taken_before: int) -> None:
+        """A full socket that has taken nothing for so long belongs to a peer that does not read."""
+        self._stall_timer = None
+        if self._written - self.transport.get_write_buffer_size() <= taken_before:
+            self.transport.abort()
+        else:
+            self._watch_stall()

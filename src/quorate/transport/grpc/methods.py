@@ -1,0 +1,75 @@
+"""What a service is to the server: a table from path to method, and what a handler is given.
+
+A unary handler is stepped where the request was read, without a task of its own. Between its steps it may only wait
+for plain asyncio futures; a primitive that asks for the current task (`asyncio.timeout`, `wait_for`) does not work in
+it. Streaming handlers run in a task and may wait for anything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from .metadata import Metadata
+
+if TYPE_CHECKING:
+    from .stream import Stream
+
+
+class Message(Protocol):
+    """A protobuf message, as far as a reply is concerned."""
+
+    def SerializeToString(self) -> bytes: ...
+
+
+Reply = bytes | Message
+Parse = Callable[[bytes], Any]
+
+
+class Context:
+    """One call as its handler sees it. Calls that look alike may share one; it is never changed."""
+
+    __slots__ = ("_transport", "deadline", "metadata", "path", "peer")
+
+    def __init__(
+        self, path: str, metadata: Metadata, deadline: float | None, peer: str, transport: asyncio.BaseTransport
+    ) -> None:
+        self.path = path
+        self.metadata = metadata
+        self.deadline = deadline
+        """When the caller stops waiting, on the loop's clock; None = never."""
+        self.peer = peer
+        self._transport = transport
+
+    def extra(self, name: str) -> Any:
+        """What the socket knows: asyncio's `get_extra_info` names, such as `peercert`."""
+        return self._transport.get_extra_info(name)
+
+
+@dataclass(frozen=True, slots=True)
+class Unary:
+    """One message in, one out. `handle(request, context)` returns the reply."""
+
+    parse: Parse
+    handle: Callable[[Any, Context], Coroutine[Any, Any, Reply]]
+
+
+@dataclass(frozen=True, slots=True)
+class ServerStreaming:
+    """One message in, many out. `handle(request, stream)` sends replies; its return ends the call with OK."""
+
+    parse: Parse
+    handle: Callable[[Any, Stream], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Bidi:
+    """Many in, many out; with a single `send` before the return it serves a client-streaming method."""
+
+    parse: Parse
+    handle: Callable[[Stream], Awaitable[None]]
+
+
+Method = Unary | ServerStreaming | Bidi

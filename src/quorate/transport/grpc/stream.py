@@ -1,0 +1,127 @@
+"""A streaming call on the server, as its handler sees it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from quorate.api.errors import Code
+
+from .flow import Inbox, Outlet
+from .framing import MessageReader, frame, frame_gzip
+from .heads import GZIP_RESPONSE_HEADERS, RESPONSE_HEADERS, Head
+from .methods import Bidi, Context, Reply, ServerStreaming
+from .status import Status, deadline_exceeded
+
+if TYPE_CHECKING:
+    from .connection import ServerConnection
+
+
+class Stream(Outlet):
+    """Many messages in, many out. The handler's return ends the call with OK, what it raises with that status.
+
+    `send` queues and never waits: whoever sends much looks at `pending`, waits in `drain` or sets `on_drain`.
+    """
+
+    def __init__(self, connection: ServerConnection, stream_id: int, head: Head, context: Context) -> None:
+        super().__init__(connection, stream_id)
+        self.context = context
+        self.on_close: Callable[[], None] | None = None
+        """Called once when the call is over, for whatever reason."""
+        self.head_sent = False
+        self.head = head
+        self._connection = connection
+        self._inbox = Inbox(connection, stream_id, MessageReader(connection.limits.max_receive_message, head.encoding))
+        self._peer_ended = False
+        self._timer: asyncio.TimerHandle | None = None
+        if context.deadline is not None:
+            self._timer = connection.loop.call_at(context.deadline, self.fail, deadline_exceeded())
+        self._task = connection.loop.create_task(self._run())
+
+    async def receive(self) -> Any:
+        """The next message, parsed; None when the caller has sent its last. Raises Status for what is no message."""
+        body = await self._inbox.take()
+        return None if body is None else parse(self.head.method.parse, body)
+
+    def send(self, reply: Reply) -> None:
+        """Queue a reply. On a closed stream it goes nowhere: the caller will not hear it."""
+        if self.closed:
+            return
+        body = reply if isinstance(reply, bytes) else reply.SerializeToString()
+        self.send_head()
+        self._connection.police.forgiven = True
+        self.put(frame_gzip(body) if self.head.gzip else frame(body))
+
+    def send_head(self) -> None:
+        """Send the response headers now; else they go with the first reply."""
+        if not self.head_sent and not self.closed:
+            self.head_sent = True
+            headers = GZIP_RESPONSE_HEADERS if self.head.gzip else RESPONSE_HEADERS
+            self._connection.machine.send_headers(self.stream_id, headers, False)
+            self._connection.wake()
+
+    def feed(self, data: bytes, end_stream: bool) -> None:
+        """More of the request came."""
+        try:
+            if data:
+                self._inbox.feed(data)
+            if end_stream:
+                self._peer_ended = True
+                self._inbox.end()
+        except Status as status:
+            self._inbox.discard()
+            self.fail(status)
+
+    def cancel(self) -> None:
+        """The caller is gone: stop the handler, answer nobody."""
+        self._close()
+        self._task.cancel()
+
+    def fail(self, error: BaseException) -> None:
+        """End the call with an error, whatever the handler is doing."""
+        if not self.closed:
+            self._finish(error)
+            self._task.cancel()
+
+    async def _run(self) -> None:
+        method = self.head.method
+        error: BaseException | None = None
+        try:
+            if isinstance(method, ServerStreaming):
+                request = await self.receive()
+                if request is None:
+                    raise Status(Code.INTERNAL, "unexpected EOF")
+                await method.handle(request, self)
+            else:
+                assert isinstance(method, Bidi)
+                await method.handle(self)
+        except asyncio.CancelledError as cancelled:
+            if self.closed:
+                return
+            error = cancelled
+        except Exception as raised:
+            error = raised
+        self._finish(error)
+
+    def _finish(self, error: BaseException | None) -> None:
+        if self.closed:
+            return
+        self._close()
+        self._connection.finish_stream(self, error, self._peer_ended)
+
+    def _close(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self.shut()
+        self._inbox.discard()
+        if self.on_close is not None:
+            self.on_close()
+
+
+def parse(parser: Callable[[bytes], Any], body: bytes) -> Any:
+    """The request in `body`. Raises Status when it is none."""
+    try:
+        return parser(body)
+    except Exception as error:
+        raise Status(Code.INTERNAL, f"grpc: error unmarshalling request: {error}") from None

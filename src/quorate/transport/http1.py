@@ -1,0 +1,307 @@
+"""HTTP/1.1 for the side doors: health, metrics, the JSON gateway, the wires between members.
+
+One connection serves one request at a time: read whole, hand to the handler, write the answer, next. h11 knows the
+grammar (RFC 9112); this module knows the socket, the limits and the clock. Handlers are coroutine functions from
+`HttpRequest` to `HttpResponse`; what they raise becomes a 500 and a line in the log.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from email.utils import formatdate
+from http import HTTPStatus
+from typing import Any, cast
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import h11
+
+HEAD_LIMIT = 65_536
+"""Bytes of request line and headers; more is answered with 431."""
+
+BODY_LIMIT = 16 * 1_048_576
+"""Bytes of a request body; more is answered with 413."""
+
+PIPELINE_LIMIT = 65_536
+"""Bytes a peer may send ahead while its request is being answered; then it is not read."""
+
+HEAD_TIMEOUT = 20.0
+"""Seconds from the first byte of a request to the end of its headers."""
+
+BODY_TIMEOUT = 300.0
+"""Seconds the body may take; etcd gives a request as long."""
+
+IDLE_TIMEOUT = 300.0
+"""Seconds a connection may wait for its next request."""
+
+STALL_TIMEOUT = 20.0
+"""Seconds a full socket may take no byte before it is closed."""
+
+_log = logging.getLogger(__name__)
+_log.addHandler(logging.NullHandler())
+
+Fields = Sequence[tuple[str, str]]
+
+
+@dataclass(slots=True)
+class HttpRequest:
+    """A request, whole. Header names are lower-case; `path` is percent-decoded, `target` is as it came."""
+
+    method: str
+    target: str
+    headers: Fields
+    body: bytes = b""
+    peer: str = ""
+    path: str = ""
+    query: dict[str, list[str]] = field(default_factory=dict)
+    extra: Callable[[str], Any] = lambda name: None
+    """What the socket knows: asyncio's `get_extra_info`."""
+
+    def __post_init__(self) -> None:
+        parts = urlsplit("//x" + self.target if self.target.startswith("/") else self.target)
+        self.path = unquote(parts.path)
+        self.query = parse_qs(parts.query, keep_blank_values=True)
+
+    def header(self, name: str) -> str | None:
+        """First value of a header (name in lower case), or None."""
+        return next((value for key, value in self.headers if key == name), None)
+
+
+@dataclass(slots=True)
+class HttpResponse:
+    """An answer. A body of bytes gets a Content-Length; an iterator is sent chunk by chunk as it yields."""
+
+    status: int = 200
+    headers: Fields = ()
+    body: bytes | AsyncIterator[bytes] = b""
+
+
+HttpHandler = Callable[[HttpRequest], Awaitable[HttpResponse]]
+
+
+def text_response(status: int, text: str, headers: Fields = ()) -> HttpResponse:
+    """A plain-text answer, as Go's http.Error words it: the text and a newline."""
+    kind = ("Content-Type", "text/plain; charset=utf-8")
+    return HttpResponse(status, (kind, *headers), text.encode() + b"\n")
+
+
+async def answer(handler: HttpHandler, request: HttpRequest) -> HttpResponse:
+    """The handler's response, or a 500 when it fails."""
+    try:
+        return await handler(request)
+    except Exception:
+        _log.exception("handler of %s %s failed", request.method, request.path)
+        return text_response(500, "Internal Server Error")
+
+
+class Http1Connection(asyncio.Protocol):
+    """The server's end of one HTTP/1 connection. `on_close` is called once, when the socket is gone."""
+
+    def __init__(self, handler: HttpHandler, on_close: Callable[[Http1Connection], None]) -> None:
+        self._handler = handler
+        self._on_close = on_close
+        self._loop = asyncio.get_running_loop()
+        self._h11 = h11.Connection(h11.SERVER, max_incomplete_event_size=HEAD_LIMIT)
+        self._transport: asyncio.Transport = cast(asyncio.Transport, None)
+        self._head: h11.Request | None = None
+        self._body = bytearray()
+        self._ahead = 0
+        self._task: asyncio.Task[None] | None = None
+        self._streaming = False
+        self._draining = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._writable: asyncio.Future[None] | None = None
+        self._stall_timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self._arm(HEAD_TIMEOUT)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._disarm()
+        self.resume_writing()
+        if self._task is not None:
+            self._task.cancel()
+        self._on_close(self)
+
+    def data_received(self, data: bytes) -> None:
+        self._h11.receive_data(data)
+        if self._task is None:
+            self._advance()
+        else:
+            self._ahead += len(data)
+            if self._ahead > PIPELINE_LIMIT:
+                self._transport.pause_reading()
+
+    def eof_received(self) -> bool:
+        """A client may close its side and wait for the answer; of a stream it would never hear an end."""
+        if self._task is None or self._streaming:
+            return False
+        self._draining = True
+        return True
+
+    def pause_writing(self) -> None:
+        self._writable = self._loop.create_future()
+        self._watch_stall(self._transport.get_write_buffer_size())
+
+    def resume_writing(self) -> None:
+        if self._stall_timer is not None:
+            self._stall_timer.cancel()
+            self._stall_timer = None
+        if self._writable is not None:
+            self._writable.set_result(None)
+            self._writable = None
+
+    def drain(self) -> None:
+        """Close as soon as no request is being answered."""
+        self._draining = True
+        if self._task is None:
+            self._transport.close()
+
+    def abort(self) -> None:
+        """Close now, whatever is going on."""
+        self._transport.abort()
+
+    def _advance(self) -> None:
+        """Take events until a request is whole or more bytes are needed."""
+        while self._task is None and not self._transport.is_closing():
+            try:
+                event = self._h11.next_event()
+            except h11.RemoteProtocolError as error:
+                self._refuse(error.error_status_hint)
+                return
+            if event is h11.NEED_DATA or event is h11.PAUSED:
+                if self._h11.they_are_waiting_for_100_continue:
+                    self._send(h11.InformationalResponse(status_code=100, headers=[]))
+                return
+            if isinstance(event, h11.Request):
+                self._head = event
+                self._body.clear()
+                self._arm(BODY_TIMEOUT)
+            elif isinstance(event, h11.Data):
+                self._body += event.data
+                if len(self._body) > BODY_LIMIT:
+                    self._refuse(413)
+            elif isinstance(event, h11.EndOfMessage):
+                self._disarm()
+                self._task = self._loop.create_task(self._serve(self._request()))
+            else:
+                self._transport.close()
+
+    def _request(self) -> HttpRequest:
+        assert self._head is not None
+        head = self._head
+        return HttpRequest(
+            method=head.method.decode("latin-1"),
+            target=head.target.decode("latin-1"),
+            headers=[(name.decode("latin-1"), value.decode("latin-1")) for name, value in head.headers],
+            body=bytes(self._body),
+            peer=peer_name(self._transport),
+            extra=self._transport.get_extra_info,
+        )
+
+    async def _serve(self, request: HttpRequest) -> None:
+        """Answer one request and go on to the next."""
+        try:
+            await self._respond(request, await answer(self._handler, request))
+        except asyncio.CancelledError:
+            self._transport.abort()
+            raise
+        except Exception:
+            # The answer has begun, so a broken connection is the only way left to say that it failed.
+            _log.exception("answering %s %s failed", request.method, request.path)
+            self._transport.abort()
+            return
+        self._task = None
+        self._streaming = False
+        self._next_request()
+
+    async def _respond(self, request: HttpRequest, response: HttpResponse) -> None:
+        headers = [("Date", formatdate(usegmt=True)), *response.headers]
+        whole = isinstance(response.body, bytes)
+        if whole and not _has(headers, "content-length") and response.status >= 200 and response.status != 204:
+            headers.append(("Content-Length", str(len(cast(bytes, response.body)))))
+        if self._draining:
+            headers.append(("Connection", "close"))
+        reason = HTTPStatus(response.status).phrase if response.status in HTTPStatus._value2member_map_ else ""
+        start = h11.Response(status_code=response.status, headers=headers, reason=reason.encode())
+        silent = request.method == "HEAD" or response.status in (204, 304)
+        if isinstance(response.body, bytes):
+            body = [] if silent or not response.body else [h11.Data(data=response.body)]
+            self._send(start, *body, h11.EndOfMessage())
+            return
+        self._streaming = True
+        self._send(start)
+        async for chunk in response.body:
+            if self._transport.is_closing():
+                raise asyncio.CancelledError
+            if chunk and not silent:
+                self._send(h11.Data(data=chunk))
+            if self._writable is not None:
+                await self._writable
+        self._send(h11.EndOfMessage())
+
+    def _next_request(self) -> None:
+        """After an answer: the next cycle of a connection that stays, the end of one that does not."""
+        if self._transport.is_closing():
+            return
+        if self._draining or self._h11.our_state is not h11.DONE or self._h11.their_state is not h11.DONE:
+            self._transport.close()
+            return
+        self._h11.start_next_cycle()
+        self._ahead = 0
+        self._arm(IDLE_TIMEOUT)
+        self._transport.resume_reading()
+        self._advance()
+
+    def _refuse(self, status: int) -> None:
+        """Answer what cannot be read or will not be, and hang up: where the next request starts is unknown."""
+        self._disarm()
+        text = HTTPStatus(status).phrase
+        body = f"{status} {text}".encode()
+        headers = [
+            ("Content-Type", "text/plain; charset=utf-8"),
+            ("Content-Length", str(len(body))),
+            ("Connection", "close"),
+        ]
+        if self._h11.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            start = h11.Response(status_code=status, headers=headers, reason=text.encode())
+            self._send(start, h11.Data(data=body), h11.EndOfMessage())
+        self._transport.close()
+
+    def _send(self, *events: Any) -> None:
+        self._transport.write(b"".join(self._h11.send(event) or b"" for event in events))
+
+    def _arm(self, seconds: float) -> None:
+        self._disarm()
+        self._timer = self._loop.call_later(seconds, self._transport.close)
+
+    def _disarm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _watch_stall(self, size_before: int) -> None:
+        self._stall_timer = self._loop.call_later(STALL_TIMEOUT, self._check_stall, size_before)
+
+    def _check_stall(self, size_before: int) -> None:
+        size = self._transport.get_write_buffer_size()
+        if size >= size_before:
+            self._transport.abort()
+        else:
+            self._watch_stall(size)
+
+
+def peer_name(transport: asyncio.BaseTransport) -> str:
+    """`host:port` of the other end, or what a socket without one has."""
+    name = transport.get_extra_info("peername")
+    if isinstance(name, tuple) and len(name) >= 2:
+        host, port = name[:2]
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return str(name or "")
+
+
+def _has(headers: Fields, name: str) -> bool:
+    return any(key.lower() == name for key, _ in headers)

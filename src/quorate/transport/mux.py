@@ -1,0 +1,149 @@
+"""One listener for gRPC and HTTP/1: the first bytes of a connection say which it is.
+
+A connection that begins with the HTTP/2 client preface (RFC 9113 §3.4) speaks gRPC, any other HTTP/1. The choice is
+made once, then the chosen protocol owns the socket.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from ssl import SSLContext
+from typing import cast
+
+from quorate.transport.grpc import GrpcServer, ServerConnection
+from quorate.transport.http1 import Http1Connection, HttpHandler
+
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+
+FIRST_BYTES_TIMEOUT = 20.0
+"""Seconds a new connection may take (TLS handshake and all) to show what it speaks."""
+
+BACKLOG = 4096
+"""Connections the kernel holds that are not accepted yet."""
+
+Served = ServerConnection | Http1Connection
+
+
+async def serve(
+    where: socket.socket | tuple[str, int],
+    grpc: GrpcServer | None,
+    http: HttpHandler | None,
+    *,
+    ssl: SSLContext | None = None,
+) -> Listener:
+    """Listen at a bound socket or at (host, port). A kind of connection without a server is closed at once."""
+    listener = Listener(grpc, http)
+    loop = asyncio.get_running_loop()
+    timeout = None if ssl is None else FIRST_BYTES_TIMEOUT
+    if isinstance(where, socket.socket):
+        server = await loop.create_server(
+            listener.accept, sock=where, backlog=BACKLOG, ssl=ssl, ssl_handshake_timeout=timeout
+        )
+    else:
+        host, port = where
+        server = await loop.create_server(
+            listener.accept, host, port, backlog=BACKLOG, ssl=ssl, ssl_handshake_timeout=timeout
+        )
+    listener.server = server
+    return listener
+
+
+class Listener:
+    """A listening socket and the connections it accepted."""
+
+    def __init__(self, grpc: GrpcServer | None, http: HttpHandler | None) -> None:
+        self.server: asyncio.Server | asyncio.AbstractServer = cast(asyncio.Server, None)
+        self._grpc = grpc
+        self._http = http
+        self._fresh: set[_FirstBytes] = set()
+        self._served: set[Served] = set()
+        self._empty: asyncio.Future[None] | None = None
+
+    @property
+    def port(self) -> int:
+        """The port bound, for those who asked for port 0."""
+        return int(cast(asyncio.Server, self.server).sockets[0].getsockname()[1])
+
+    @property
+    def connections(self) -> int:
+        """Connections open now."""
+        return len(self._fresh) + len(self._served)
+
+    def accept(self) -> asyncio.Protocol:
+        """The protocol of a connection that has not said anything yet."""
+        return _FirstBytes(self, self._fresh)
+
+    def close(self) -> None:
+        """Stop listening and drop every connection; their calls are cancelled."""
+        self.server.close()
+        for connection in [*self._fresh, *self._served]:
+            connection.abort()
+
+    async def drain(self, grace: float) -> None:
+        """Stop listening, let the calls under way end, then close. What is left after `grace` seconds is dropped."""
+        self.server.close()
+        for fresh in list(self._fresh):
+            fresh.abort()
+        for connection in list(self._served):
+            connection.drain()
+        if self._served:
+            self._empty = asyncio.get_running_loop().create_future()
+            await asyncio.wait([self._empty], timeout=grace)
+        self.close()
+
+    def take(self, transport: asyncio.Transport, first: bytes) -> None:
+        """Give the socket to the protocol its first bytes ask for."""
+        chosen: Served
+        http2 = first.startswith(PREFACE)
+        if http2 and self._grpc is not None:
+            chosen = self._grpc.connection(self._forget)
+        elif not http2 and self._http is not None:
+            chosen = Http1Connection(self._http, self._forget)
+        else:
+            transport.abort()
+            return
+        self._served.add(chosen)
+        transport.set_protocol(chosen)
+        chosen.connection_made(transport)
+        chosen.data_received(first)
+
+    def _forget(self, connection: Served) -> None:
+        self._served.discard(connection)
+        if not self._served and self._empty is not None and not self._empty.done():
+            self._empty.set_result(None)
+
+
+class _FirstBytes(asyncio.Protocol):
+    """A connection until it is known what it speaks."""
+
+    def __init__(self, listener: Listener, fresh: set[_FirstBytes]) -> None:
+        self._listener = listener
+        self._fresh = fresh
+        self._first = b""
+        self._transport: asyncio.Transport = cast(asyncio.Transport, None)
+        self._timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self._fresh.add(self)
+        self._timer = asyncio.get_running_loop().call_later(FIRST_BYTES_TIMEOUT, self.abort)
+
+    def data_received(self, data: bytes) -> None:
+        self._first += data
+        if len(self._first) < len(PREFACE) and PREFACE.startswith(self._first):
+            return
+        self._leave()
+        self._listener.take(self._transport, self._first)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._leave()
+
+    def abort(self) -> None:
+        """Drop a connection that has not said what it wants."""
+        self._transport.abort()
+
+    def _leave(self) -> None:
+        self._fresh.discard(self)
+        if self._timer is not None:
+            self._timer.cancel()
