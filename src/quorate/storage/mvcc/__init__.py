@@ -27,6 +27,15 @@ Sources: etcd's data model and watch guarantees (etcd.io, "KV API guarantees"), 
 from quorate.storage.mvcc.hashes import HashResult
 from quorate.storage.mvcc.revision import revision_bytes
 from quorate.storage.mvcc.store import LeaseAttachments, Mode, RangeResult, Rows, Store, WriteTxn
+from quorate.storage.mvcc.watch_stream import WatchStream
+from quorate.storage.mvcc.watchable import WatchableStore
+from quorate.storage.mvcc.watchers import (
+    WatchBatch,
+    WatcherDuplicateId,
+    WatcherRangeEmpty,
+    WatchRefused,
+    WatchSink,
+)
 
 __all__ = [
     "HashResult",
@@ -35,6 +44,13 @@ __all__ = [
     "RangeResult",
     "Rows",
     "Store",
+    "WatchBatch",
+    "WatchRefused",
+    "WatchSink",
+    "WatchStream",
+    "WatchableStore",
+    "WatcherDuplicateId",
+    "WatcherRangeEmpty",
     "WriteTxn",
     "revision_bytes",
 ]
