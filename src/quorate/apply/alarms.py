@@ -1,0 +1,53 @@
+"""Active alarms of the cluster: what each blocks. They are agreed on like any write and kept in bucket `alarm`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Protocol
+
+from quorate.api.pb import rpc_pb2 as rpc
+
+Alarm = tuple[int, int]
+"""Member ID and alarm type."""
+
+
+class AlarmRecords(Protocol):
+    """Where alarms are kept."""
+
+    def alarms(self) -> Iterable[Alarm]: ...
+
+    def put_alarm(self, member_id: int, alarm: int) -> None: ...
+
+    def delete_alarm(self, member_id: int, alarm: int) -> None: ...
+
+
+class Alarms:
+    """The set of active alarms, kept in step with its records."""
+
+    def __init__(self, records: AlarmRecords) -> None:
+        self._records = records
+        self._active: set[Alarm] = set(records.alarms())
+
+    def active(self, kind: int = rpc.NONE) -> list[Alarm]:
+        """All alarms, or those of one kind, by member."""
+        return sorted(alarm for alarm in self._active if kind in (rpc.NONE, alarm[1]))
+
+    def has(self, kind: int) -> bool:
+        return any(alarm[1] == kind for alarm in self._active)
+
+    def activate(self, member_id: int, kind: int) -> list[Alarm]:
+        """The alarm that is now on; nothing for NONE, which is not an alarm."""
+        if kind == rpc.NONE:
+            return []
+        if (member_id, kind) not in self._active:
+            self._active.add((member_id, kind))
+            self._records.put_alarm(member_id, kind)
+        return [(member_id, kind)]
+
+    def deactivate(self, member_id: int, kind: int) -> list[Alarm]:
+        """The alarm that was on and is off now; nothing if it was not on."""
+        if (member_id, kind) not in self._active:
+            return []
+        self._active.remove((member_id, kind))
+        self._records.delete_alarm(member_id, kind)
+        return [(member_id, kind)]

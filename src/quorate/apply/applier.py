@@ -1,0 +1,161 @@
+"""Which request does what. One call is one entry: everything in it happens, or its error is the result."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+from quorate.api import errors
+from quorate.api.pb import membership_pb2, raft_internal_pb2
+from quorate.api.pb import rpc_pb2 as rpc
+from quorate.apply.alarms import Alarms
+from quorate.apply.quota import Quota, cost_of
+from quorate.lease import Lessor
+from quorate.membership import Cluster
+from quorate.storage.mvcc import Store
+from quorate.txn import execute
+from quorate.txn.check import is_read_only
+from quorate.txn.ranges import run_range
+
+
+class Applied(NamedTuple):
+    """What an entry gave: the store's revision for the reply's header, and the reply's body."""
+
+    revision: int
+    body: bytes = b""
+    job: Iterator[None] | None = None
+    """Deleting that a compaction still has to do."""
+
+
+class Applier:
+    """Applies requests to the state of one member."""
+
+    def __init__(self, store: Store, lessor: Lessor, cluster: Cluster, alarms: Alarms, quota: Quota) -> None:
+        self._store = store
+        self._lessor = lessor
+        self._cluster = cluster
+        self._alarms = alarms
+        self._quota = quota
+        self._handlers: dict[str, Callable[[Any, float], Applied]] = {
+            "put": self._put,
+            "delete_range": self._delete_range,
+            "txn": self._txn,
+            "range": self._range,
+            "compaction": self._compact,
+            "lease_grant": self._lease_grant,
+            "lease_revoke": self._lease_revoke,
+            "lease_checkpoint": self._lease_checkpoint,
+            "alarm": self._alarm,
+            "cluster_version_set": self._set_cluster_version,
+            "cluster_member_attr_set": self._set_attributes,
+        }
+
+    def apply(self, request: raft_internal_pb2.InternalRaftRequest, now: float) -> Applied:
+        """Apply one request; `now` is in monotonic seconds.
+
+        Raises EtcdError when that is the result on every member. Anything else raised means that this member does not
+        know what the others do with the entry, and must not go on: such as a request of a kind it has never heard of.
+        """
+        for descriptor, value in request.ListFields():
+            handler = self._handlers.get(descriptor.name)
+            if handler is not None:
+                return handler(value, now)
+        names = [descriptor.name for descriptor, _ in request.ListFields()]
+        raise NotImplementedError(f"a log entry holds a request this release cannot apply: {names}")
+
+    # Keys.
+
+    def _put(self, request: rpc.PutRequest, now: float) -> Applied:
+        cost = self._admit(request)
+        with self._store.write() as writer:
+            body = execute.put(writer, request, self._lessor)
+            revision = writer.revision
+        return self._charge(cost, Applied(revision, body))
+
+    def _delete_range(self, request: rpc.DeleteRangeRequest, now: float) -> Applied:
+        self._refuse_if_corrupt()
+        with self._store.write() as writer:
+            body = execute.delete_range(writer, request)
+            return Applied(writer.revision, body)
+
+    def _txn(self, request: rpc.TxnRequest, now: float) -> Applied:
+        if is_read_only(request):
+            return Applied(*execute.read_txn(self._store, request))
+        cost = self._admit(request)
+        return self._charge(cost, Applied(*execute.txn(self._store, request, self._lessor)))
+
+    def _range(self, request: rpc.RangeRequest, now: float) -> Applied:
+        ranged = run_range(self._store, request)
+        return Applied(ranged.revision, ranged.body())
+
+    def _compact(self, request: rpc.CompactionRequest, now: float) -> Applied:
+        self._refuse_if_corrupt()
+        job = self._store.compact(request.revision)
+        return Applied(self._store.revision, job=job)
+
+    # Leases.
+
+    def _lease_grant(self, request: rpc.LeaseGrantRequest, now: float) -> Applied:
+        cost = self._admit(request)
+        ttl = self._lessor.grant(request.ID, request.TTL, now)
+        body = rpc.LeaseGrantResponse(ID=request.ID, TTL=ttl).SerializeToString()
+        return self._charge(cost, Applied(self._store.revision, body))
+
+    def _lease_revoke(self, request: rpc.LeaseRevokeRequest, now: float) -> Applied:
+        """Delete the lease's keys in one transaction, then the lease."""
+        self._refuse_if_corrupt()
+        keys = self._lessor.revoke(request.ID)
+        with self._store.write() as writer:
+            for key in keys:
+                writer.delete_range(key)
+            return Applied(writer.revision)
+
+    def _lease_checkpoint(self, request: rpc.LeaseCheckpointRequest, now: float) -> Applied:
+        for checkpoint in request.checkpoints:
+            self._lessor.checkpoint(checkpoint.ID, checkpoint.remaining_TTL, now)
+        return Applied(self._store.revision)
+
+    # The cluster.
+
+    def _alarm(self, request: rpc.AlarmRequest, now: float) -> Applied:
+        match request.action:
+            case rpc.AlarmRequest.GET:
+                found = self._alarms.active(request.alarm)
+            case rpc.AlarmRequest.ACTIVATE:
+                found = self._alarms.activate(request.memberID, request.alarm)
+            case rpc.AlarmRequest.DEACTIVATE:
+                found = self._alarms.deactivate(request.memberID, request.alarm)
+            case _:
+                raise errors.UnknownMethod()
+        members = [rpc.AlarmMember(memberID=member, alarm=alarm) for member, alarm in found]  # type: ignore[arg-type]
+        return Applied(self._store.revision, rpc.AlarmResponse(alarms=members).SerializeToString())
+
+    def _set_cluster_version(self, request: membership_pb2.ClusterVersionSetRequest, now: float) -> Applied:
+        self._cluster.set_version(request.ver)
+        return Applied(self._store.revision)
+
+    def _set_attributes(self, request: membership_pb2.ClusterMemberAttrSetRequest, now: float) -> Applied:
+        attributes = request.member_attributes
+        self._cluster.set_attributes(request.member_ID, attributes.name, attributes.client_urls)
+        return Applied(self._store.revision)
+
+    # What alarms and the quota forbid.
+
+    def _refuse_if_corrupt(self) -> None:
+        if self._alarms.has(rpc.CORRUPT):
+            raise errors.Corrupt()
+
+    def _admit(self, request: rpc.PutRequest | rpc.TxnRequest | rpc.LeaseGrantRequest) -> int:
+        """Cost of `request`. Raises Corrupt, and NoSpace for what would cost something while that alarm is on."""
+        self._refuse_if_corrupt()
+        cost = cost_of(request)
+        if cost and self._alarms.has(rpc.NOSPACE):
+            raise errors.NoSpace()
+        return cost
+
+    def _charge(self, cost: int, applied: Applied) -> Applied:
+        """The entry is applied whatever it cost; but its answer is NoSpace once the quota is passed, so that clients
+        stop. How full a file is differs between members, so this may decide an answer and never a change."""
+        if not self._quota.fits(cost):
+            raise errors.NoSpace()
+        return applied

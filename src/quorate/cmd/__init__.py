@@ -1,0 +1,1 @@
+"""The commands. `etcd` runs a member; what operators type and see is decided here and nowhere else."""

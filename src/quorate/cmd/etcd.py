@@ -1,0 +1,160 @@
+"""`etcd`: run a member. Flags, environment, signals, exit codes.
+
+Exit codes: 0 after --help and --version, 1 when the member cannot start or must stop, 2 for a command line that cannot
+be read. After SIGINT or SIGTERM the process ends by that signal, once the member has stopped cleanly.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import platform
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import uvloop
+
+from quorate.cmd.flags import build_flags
+from quorate.embed import Config, ConfigError, Etcd
+from quorate.pkg import jsonlog
+from quorate.pkg.goflag import FlagError, HelpRequested, variable_name
+from quorate.version import ETCD_VERSION, QUORATE_VERSION
+
+log = jsonlog.get_log(__name__)
+
+PREFIX = "ETCD"
+USAGE = """Usage:
+
+  etcd [flags]
+    Start an etcd server.
+
+  etcd --version
+    Show the version of etcd.
+
+  etcd -h | --help
+    Show the help information about etcd.
+"""
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    sys.exit(run(sys.argv[1:], os.environ))
+
+
+def run(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
+    """Run the command to its end; returns the exit code."""
+    flags = build_flags()
+    try:
+        given = flags.parse(arguments)
+    except HelpRequested:
+        print(USAGE, file=sys.stderr)  # noqa: T201
+        print(flags.usage())  # noqa: T201
+        return 0
+    except FlagError as err:
+        print(f"{err}\n{USAGE}", file=sys.stderr)  # noqa: T201
+        return 1 if "is not a valid flag" in str(err) else 2
+    if given.pop("version", False):
+        print(version_text())  # noqa: T201
+        return 0
+    try:
+        stood_in = flags.from_environment(environment, PREFIX)
+    except FlagError as err:
+        return _refuse(str(err))
+    config = Config(**{name.replace("-", "_"): value for name, value in {**stood_in, **given}.items()})
+    try:
+        jsonlog.configure(config.log_level, config.log_outputs)
+    except (ValueError, OSError) as err:
+        return _refuse(str(err), 2 if "unrecognized level" in str(err) else 1)
+    if shadowed := sorted(variable_name(PREFIX, name) for name in stood_in.keys() & given.keys()):
+        log.fatal(
+            "conflicting environment variable is shadowed by corresponding command-line flag "
+            "(either unset environment variable or disable flag))",
+            environment_variable=shadowed[0],
+        )
+        return 1
+    _report_environment(flags.flags, stood_in, environment)
+    return _start(config, arguments)
+
+
+def version_text() -> str:
+    machine = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
+    return "\n".join(
+        [
+            f"etcd Version: {ETCD_VERSION}",
+            f"Quorate Version: {QUORATE_VERSION}",
+            f"Python Version: {platform.python_version()}",
+            f"Python OS/Arch: {sys.platform}/{machine}",
+        ]
+    )
+
+
+def _refuse(text: str, code: int = 1) -> int:
+    """Say why the member will not start, as a log line, and give the exit code."""
+    jsonlog.configure("info", ["default"])
+    log.fatal("failed to verify flags", error=text)
+    return code
+
+
+def _report_environment(known: Mapping[str, Any], used: Mapping[str, Any], environment: Mapping[str, str]) -> None:
+    variables = {variable_name(PREFIX, name) for name in known}
+    for name in used:
+        variable = variable_name(PREFIX, name)
+        log.info(
+            "recognized and used environment variable",
+            variable_name=variable,
+            variable_value=environment[variable],
+        )
+    for variable, value in environment.items():
+        if variable.startswith(PREFIX + "_") and variable not in variables:
+            log.warn("unrecognized environment variable", environment_variable=f"{variable}={value}")
+
+
+def _start(config: Config, arguments: Sequence[str]) -> int:
+    log.info("Running: ", args=["etcd", *arguments])
+    try:
+        return uvloop.run(_serve(config))
+    except ConfigError as err:
+        log.fatal("failed to verify flags", error=str(err))
+        return 1
+
+
+async def _serve(config: Config) -> int:
+    """Start the member and stay until a signal or a failure ends it."""
+    member = Etcd(config)
+    signals: asyncio.Queue[signal.Signals] = asyncio.Queue()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, signals.put_nowait, number)
+    try:
+        await member.start()
+    except ConfigError:
+        raise
+    except Exception as err:
+        log.fatal("failed to start etcd", error=str(err) or type(err).__name__, kind=type(err).__name__)
+        with contextlib.suppress(Exception):
+            await member.stop()
+        return 1
+    received: asyncio.Future[Any] = asyncio.ensure_future(signals.get())
+    await asyncio.wait((received, member.failed), return_when=asyncio.FIRST_COMPLETED)
+    if member.failed.done():
+        received.cancel()
+        log.fatal("member stopped by an error", error=str(member.failed.exception()))
+        await member.abort()
+        return 1
+    number = received.result()
+    log.info("received signal; shutting down", signal=number.name)
+    for caught in (signal.SIGINT, signal.SIGTERM):
+        loop.remove_signal_handler(caught)
+        signal.signal(caught, signal.SIG_DFL)  # a second signal kills
+    await member.stop()
+    if os.getpid() == 1:
+        return 0
+    os.kill(os.getpid(), number)
+    return 128 + number
+
+
+if __name__ == "__main__":
+    main()

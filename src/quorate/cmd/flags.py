@@ -1,0 +1,97 @@
+"""The flags of `etcd`. Names and defaults are etcd's; meanings are settled in `embed.config`."""
+
+from __future__ import annotations
+
+from quorate.embed import Config
+from quorate.pkg.goflag import (
+    Duration,
+    FlagSet,
+    one_of,
+    parse_bool,
+    parse_duration,
+    parse_int,
+    parse_string,
+    parse_uint,
+)
+from quorate.pkg.urls import parse_urls
+
+
+def parse_list(text: str) -> list[str]:
+    """A comma-separated list."""
+    return [item.strip() for item in text.split(",") if item.strip()]
+
+
+def build_flags() -> FlagSet:
+    """Every flag of the command, with the default that `Config` has."""
+    flags = FlagSet()
+    _add_member(flags)
+    _add_clustering(flags)
+    _add_storage(flags)
+    _add_logging(flags)
+    flags.section("Unsafe and others")
+    flags.add("unsafe-no-fsync", parse_bool, False, "Skip fsync: acknowledged writes do not survive a power loss.")
+    flags.add("version", parse_bool, False, "Print the version and exit.")
+    return flags
+
+
+def _add_member(flags: FlagSet) -> None:
+    default = Config()
+    flags.section("Member")
+    flags.add("name", parse_string, default.name, "Human-readable name of this member.")
+    flags.add("data-dir", parse_string, default.data_dir, "Directory of this member's data; <name>.etcd when empty.")
+    flags.add("wal-dir", parse_string, default.wal_dir, "Directory of the write-ahead log, when it is to be apart.")
+    flags.add("listen-peer-urls", parse_urls, default.listen_peer_urls, "URLs to listen on for other members.")
+    flags.add("listen-client-urls", parse_urls, default.listen_client_urls, "URLs to listen on for clients.")
+    flags.add("heartbeat-interval", parse_uint, default.heartbeat_interval, "Milliseconds between heartbeats.")
+    flags.add("election-timeout", parse_uint, default.election_timeout, "Milliseconds without a leader to an election.")
+    flags.add("max-txn-ops", parse_uint, default.max_txn_ops, "Most operations in one transaction.")
+    flags.add("max-request-bytes", parse_uint, default.max_request_bytes, "Largest client request in bytes.")
+
+
+def _add_clustering(flags: FlagSet) -> None:
+    default = Config()
+    flags.section("Clustering")
+    flags.add(
+        "initial-advertise-peer-urls",
+        parse_urls,
+        default.initial_advertise_peer_urls,
+        "Peer URLs that the rest of the cluster reaches this member by.",
+    )
+    flags.add("advertise-client-urls", parse_urls, ["http://localhost:2379"], "Client URLs to tell others.")
+    flags.add("initial-cluster", parse_string, default.initial_cluster, "Members to start with, name=url,...")
+    flags.add("initial-cluster-state", one_of("new", "existing"), "new", "Whether to start or to join a cluster.")
+    flags.add("initial-cluster-token", parse_string, default.initial_cluster_token, "Keeps clusters apart.")
+    flags.add("pre-vote", parse_bool, default.pre_vote, "Ask for votes before raising the term.")
+
+
+def _add_storage(flags: FlagSet) -> None:
+    default = Config()
+    flags.section("Storage")
+    flags.add("snapshot-count", parse_uint, default.snapshot_count, "Entries applied between two raft snapshots.")
+    flags.add(
+        "snapshot-catchup-entries",
+        parse_uint,
+        default.snapshot_catchup_entries,
+        "Entries kept in memory behind a raft snapshot.",
+    )
+    flags.add("max-wals", parse_uint, default.max_wals, "Log segments kept; 0 keeps all.")
+    flags.add("quota-backend-bytes", parse_int, default.quota_backend_bytes, "Space quota; 0 is 2 GiB, negative none.")
+    flags.add(
+        "backend-batch-interval", parse_duration, Duration(0), "Longest time before a batch is written; 0s: 100ms."
+    )
+    flags.add("backend-batch-limit", parse_uint, 0, "Most operations in a batch; 0: 10000.")
+    flags.add("auto-compaction-mode", parse_string, default.auto_compaction_mode, "periodic or revision.")
+    flags.add(
+        "auto-compaction-retention",
+        parse_string,
+        default.auto_compaction_retention,
+        "Hours or a duration in periodic mode, revisions in revision mode; 0 is off.",
+    )
+
+
+def _add_logging(flags: FlagSet) -> None:
+    default = Config()
+    flags.section("Logging")
+    flags.add("logger", parse_string, default.logger, "Only zap, the shape of the JSON lines.")
+    flags.add("log-level", parse_string, default.log_level, "debug, info, warn, error, panic or fatal.")
+    flags.add("log-outputs", parse_list, default.log_outputs, "default, stderr, stdout or file paths.")

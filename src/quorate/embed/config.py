@@ -1,0 +1,193 @@
+"""What etcd's flags mean, their defaults and the rules between them. Field names are flag names in snake_case."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from quorate.membership import parse_initial_cluster
+from quorate.pkg import urls
+from quorate.pkg.goflag import parse_duration
+from quorate.pkg.jsonlog import LEVELS, get_log
+from quorate.server import ServerConfig
+from quorate.server.config import DEFAULT_CATCHUP_ENTRIES, DEFAULT_SNAPSHOT_COUNT
+
+log = get_log(__name__)
+
+DEFAULT_NAME = "default"
+DEFAULT_PEER_URL = "http://localhost:2380"
+DEFAULT_CLIENT_URL = "http://localhost:2379"
+MAX_ELECTION_MS = 50_000
+MAX_RECOMMENDED_QUOTA = 8 * 1024**3
+MAX_RECOMMENDED_REQUEST = 10 * 1024**2
+
+
+class ConfigError(Exception):
+    """Settings that no member can run with; the text says which and why."""
+
+
+@dataclass(slots=True)
+class Config:
+    """Settings of one member. Times are in the unit of the flag: heartbeat and election in ms, batch interval in s."""
+
+    name: str = DEFAULT_NAME
+    data_dir: str = ""
+    wal_dir: str = ""
+    listen_peer_urls: list[str] = field(default_factory=lambda: [DEFAULT_PEER_URL])
+    listen_client_urls: list[str] = field(default_factory=lambda: [DEFAULT_CLIENT_URL])
+    initial_advertise_peer_urls: list[str] = field(default_factory=lambda: [DEFAULT_PEER_URL])
+    advertise_client_urls: list[str] | None = None
+    initial_cluster: str = ""
+    initial_cluster_state: str = "new"
+    initial_cluster_token: str = "etcd-cluster"
+    snapshot_count: int = DEFAULT_SNAPSHOT_COUNT
+    snapshot_catchup_entries: int = DEFAULT_CATCHUP_ENTRIES
+    max_wals: int = 5
+    heartbeat_interval: int = 100
+    election_timeout: int = 1000
+    pre_vote: bool = True
+    quota_backend_bytes: int = 0
+    backend_batch_interval: float = 0.0
+    backend_batch_limit: int = 0
+    max_txn_ops: int = 128
+    max_request_bytes: int = 1_572_864
+    auto_compaction_mode: str = "periodic"
+    auto_compaction_retention: str = "0"
+    logger: str = "zap"
+    log_level: str = "info"
+    log_outputs: list[str] = field(default_factory=lambda: ["default"])
+    unsafe_no_fsync: bool = False
+
+    def check(self) -> None:
+        """Raises ConfigError at the first rule that is broken, in etcd's order and words."""
+        self._check_logging()
+        self._check_urls()
+        if self.heartbeat_interval == 0:
+            raise ConfigError("--heartbeat-interval must be >0 (set to 0ms)")
+        if self.election_timeout == 0:
+            raise ConfigError("--election-timeout must be >0 (set to 0ms)")
+        if 5 * self.heartbeat_interval > self.election_timeout:
+            raise ConfigError(
+                f"--election-timeout[{self.election_timeout}ms] should be at least as 5 times as "
+                f"--heartbeat-interval[{self.heartbeat_interval}ms]"
+            )
+        if self.election_timeout > MAX_ELECTION_MS:
+            raise ConfigError(
+                f"--election-timeout[{self.election_timeout}ms] is too long, and should be set less than "
+                f"{MAX_ELECTION_MS}ms"
+            )
+        if self.listen_client_urls != [DEFAULT_CLIENT_URL] and self.advertise_client_urls is None:
+            raise ConfigError("--advertise-client-urls is required when --listen-client-urls is set explicitly")
+        if self.auto_compaction_mode not in ("periodic", "revision"):
+            raise ConfigError(f'unknown auto-compaction-mode "{self.auto_compaction_mode}"')
+
+    def _check_logging(self) -> None:
+        if self.logger != "zap":
+            removed = self.logger == "capnslog"
+            raise ConfigError(
+                "--logger=capnslog is removed in v3.5" if removed else f'unknown logger option "{self.logger}"'
+            )
+        if self.log_level not in LEVELS:
+            raise ConfigError(f'unrecognized level: "{self.log_level}"')
+        if "default" in self.log_outputs and len(self.log_outputs) > 1:
+            raise ConfigError('multi logoutput for "default" is not supported yet')
+
+    def _check_urls(self) -> None:
+        try:
+            for url in self.listen_peer_urls + self.listen_client_urls:
+                urls.check_bindable(url)
+            for url in self.initial_advertise_peer_urls:
+                urls.check_advertised(url, "--initial-advertise-peer-urls")
+            for url in self.advertise_client_urls or ():
+                urls.check_advertised(url, "--advertise-client-urls")
+        except ValueError as err:
+            raise ConfigError(str(err)) from None
+        for url in self.listen_peer_urls + self.listen_client_urls:
+            if not url.startswith("http://"):
+                raise ConfigError(f"listening on {url} is not built yet: only http:// is")
+
+    def directory(self) -> Path:
+        return Path(self.data_dir or f"{self.name}.etcd")
+
+    def server_config(self) -> ServerConfig:
+        """Checked settings for the server. Raises ConfigError."""
+        self.check()
+        self.warn()
+        return ServerConfig(
+            name=self.name,
+            data_dir=self.directory(),
+            initial_cluster=self._cluster(),
+            advertise_client_urls=self.advertise_client_urls or [DEFAULT_CLIENT_URL],
+            initial_cluster_token=self.initial_cluster_token,
+            wal_dir=Path(self.wal_dir) if self.wal_dir else None,
+            snapshot_count=self.snapshot_count or DEFAULT_SNAPSHOT_COUNT,
+            snapshot_catchup_entries=self.snapshot_catchup_entries,
+            max_wals=self.max_wals,
+            heartbeat_interval=self.heartbeat_interval / 1000,
+            election_timeout=self.election_timeout / 1000,
+            pre_vote=self.pre_vote,
+            quota_backend_bytes=self.quota_backend_bytes,
+            backend_batch_interval=self.backend_batch_interval or 0.1,
+            backend_batch_limit=self.backend_batch_limit or 10_000,
+            max_txn_ops=self.max_txn_ops,
+            max_request_bytes=self.max_request_bytes,
+            auto_compaction_mode=self.auto_compaction_mode,
+            auto_compaction_retention=self._retention(),
+            unsafe_no_fsync=self.unsafe_no_fsync,
+        )
+
+    def warn(self) -> None:
+        """Log settings that work but that an operator should know about."""
+        if not self.data_dir:
+            log.warn("'data-dir' was empty; using default", data_dir=str(self.directory()))
+        if self.quota_backend_bytes > MAX_RECOMMENDED_QUOTA:
+            log.warn("quota exceeds the maximum value", quota_size_bytes=self.quota_backend_bytes)
+        if self.max_request_bytes > MAX_RECOMMENDED_REQUEST:
+            log.warn("exceeded recommended request limit", max_request_bytes=self.max_request_bytes)
+        if self.unsafe_no_fsync:
+            log.warn("fsync is off: acknowledged writes are lost when this machine loses power")
+
+    def _cluster(self) -> dict[str, list[str]]:
+        """Peer URLs by member name; holds this member under the URLs it advertises."""
+        advertised = sorted(self.initial_advertise_peer_urls)
+        if self.initial_cluster:
+            text = self.initial_cluster
+        elif self.name == DEFAULT_NAME:
+            text = f"{DEFAULT_NAME}={DEFAULT_PEER_URL}"
+        else:
+            text = ",".join(f"{self.name}={url}" for url in advertised)
+        try:
+            cluster = parse_initial_cluster(text)
+        except ValueError as err:
+            raise ConfigError(f"error setting up initial cluster: {err}") from None
+        if self.name not in cluster:
+            raise ConfigError(f'couldn\'t find local name "{self.name}" in the initial cluster configuration')
+        if sorted(cluster[self.name]) != advertised:
+            _mismatch(self.name, sorted(cluster[self.name]), advertised)
+        return cluster
+
+    def _retention(self) -> float:
+        """Seconds in periodic mode (a bare number means hours), revisions in revision mode."""
+        text = self.auto_compaction_retention
+        try:
+            if text.isdecimal():
+                return int(text) * (3600 if self.auto_compaction_mode == "periodic" else 1)
+            if self.auto_compaction_mode == "periodic":
+                return parse_duration(text)
+        except ValueError:
+            pass
+        raise ConfigError(f'error parsing CompactionRetention: time: invalid duration "{text}"')
+
+
+def _mismatch(name: str, configured: list[str], advertised: list[str]) -> None:
+    missing = ",".join(f"{name}={url}" for url in configured if url not in advertised)
+    if missing:
+        raise ConfigError(
+            f"--initial-cluster has {missing} but missing from "
+            f"--initial-advertise-peer-urls={','.join(advertised)} "
+            f'(resolved urls: "{",".join(advertised)}" != "{",".join(configured)}")'
+        )
+    raise ConfigError(
+        f"--initial-advertise-peer-urls has {','.join(url for url in advertised if url not in configured)} but missing "
+        f"from --initial-cluster={','.join(f'{name}={url}' for url in configured)}"
+    )

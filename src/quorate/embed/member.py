@@ -1,0 +1,152 @@
+"""A running member: listeners and server, started and stopped in the one order that is safe.
+
+Sockets are bound first, so that a taken port is found before any data is touched. Clients are served last, once the
+member has told the cluster about itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import platform
+import socket
+import sys
+from collections.abc import Sequence
+
+from quorate.embed.config import Config
+from quorate.etcdhttp import ClientHandler, PeerHandler
+from quorate.pkg.jsonlog import get_log
+from quorate.pkg.urls import host_port
+from quorate.server import Server, ServerConfig
+from quorate.transport.grpc import GrpcServer, ServerLimits
+from quorate.transport.mux import Listener, serve
+from quorate.v3rpc import build_methods
+from quorate.version import ETCD_VERSION, QUORATE_VERSION
+
+log = get_log(__name__)
+
+DRAIN_GRACE = 2.0
+"""Seconds that calls under way get to finish when the member stops."""
+GRPC_OVERHEAD = 512 * 1024
+"""Bytes that a message may be larger than the request it carries."""
+
+
+class Etcd:
+    """One member in this process, on the running event loop."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.server: Server | None = None
+        self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Gets an exception when the member must stop: a disk that fails, state that could differ from the others'."""
+        self._sockets: list[socket.socket] = []
+        self._listeners: list[Listener] = []
+
+    async def start(self) -> None:
+        """Return once clients are served. Raises ConfigError, OSError, or what the data directory has wrong."""
+        settings = self.config.server_config()
+        log.info("configuring peer listeners", listen_peer_urls=self.config.listen_peer_urls)
+        peers = [self._bind(url) for url in self.config.listen_peer_urls]
+        log.info("configuring client listeners", listen_client_urls=self.config.listen_client_urls)
+        clients = [self._bind(url) for url in self.config.listen_client_urls]
+        self._log_start(settings)
+        server = self.server = Server.open(settings, asyncio.get_running_loop(), self._fail)
+        server.start()
+        for bound in peers:
+            self._listeners.append(await serve(bound, None, PeerHandler(server)))
+            log.info("serving peer traffic", address=_address(bound))
+        await server.ready()
+        grpc = GrpcServer(
+            build_methods(server), ServerLimits(max_receive_message=settings.max_request_bytes + GRPC_OVERHEAD)
+        )
+        http = ClientHandler(server)
+        for bound in clients:
+            self._listeners.append(await serve(bound, grpc, http))
+        log.info("ready to serve client requests")
+        for bound in clients:
+            log.info("serving client traffic insecurely; this is strongly discouraged!", address=_address(bound))
+
+    async def stop(self) -> None:
+        """Let calls under way finish, then put everything on disk and let it go."""
+        names = {"name": self.config.name, "data_dir": str(self.config.directory())}
+        log.info("closing etcd server", **names)
+        if self.server is not None:
+            self.server.refuse_calls()
+        await asyncio.gather(*(listener.drain(DRAIN_GRACE) for listener in self._listeners))
+        self._close_sockets()
+        if self.server is not None:
+            await self.server.stop()
+        log.info("closed etcd server", **names)
+
+    async def abort(self) -> None:
+        """Stop at once after a failure: nothing more is written, what is on disk stays as it is."""
+        for listener in self._listeners:
+            listener.close()
+        self._close_sockets()
+        if self.server is not None:
+            self.server.abort()
+
+    def _fail(self, error: BaseException) -> None:
+        if not self.failed.done():
+            self.failed.set_exception(error)
+
+    def _bind(self, url: str) -> socket.socket:
+        bound = bind(url)
+        self._sockets.append(bound)
+        return bound
+
+    def _close_sockets(self) -> None:
+        for bound in self._sockets:
+            bound.close()
+
+    def _log_start(self, settings: ServerConfig) -> None:
+        log.info(
+            "starting an etcd server",
+            etcd_version=ETCD_VERSION,
+            quorate_version=QUORATE_VERSION,
+            python_version=platform.python_version(),
+            os=sys.platform,
+            arch=platform.machine(),
+            cpus=os.cpu_count(),
+            member_initialized=settings.wal_path.exists(),
+            name=settings.name,
+            data_dir=str(settings.data_dir),
+            wal_dir=str(settings.wal_dir or ""),
+            heartbeat_interval=f"{self.config.heartbeat_interval}ms",
+            election_timeout=f"{self.config.election_timeout}ms",
+            snapshot_count=settings.snapshot_count,
+            initial_advertise_peer_urls=self.config.initial_advertise_peer_urls,
+            listen_peer_urls=self.config.listen_peer_urls,
+            advertise_client_urls=settings.advertise_client_urls,
+            listen_client_urls=self.config.listen_client_urls,
+            initial_cluster=self.config.initial_cluster,
+            initial_cluster_state=self.config.initial_cluster_state,
+            initial_cluster_token=settings.initial_cluster_token,
+            quota_size_bytes=settings.quota_backend_bytes,
+            auto_compaction_mode=settings.auto_compaction_mode,
+            auto_compaction_retention=self.config.auto_compaction_retention,
+        )
+
+
+def bind(url: str) -> socket.socket:
+    """A TCP socket bound to the host and port of `url`. Raises OSError in the words of the listen call."""
+    host, port = host_port(url)
+    if host == "localhost":
+        host = "127.0.0.1"
+    bound = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        bound.bind((host, port))
+        bound.listen()
+    except OSError as err:
+        bound.close()
+        words = "address already in use" if err.errno == errno.EADDRINUSE else os.strerror(err.errno or 0).lower()
+        raise OSError(err.errno, f"listen tcp {host}:{port}: bind: {words}") from None
+    bound.setblocking(False)
+    return bound
+
+
+def _address(bound: socket.socket) -> str:
+    names: Sequence[object] = bound.getsockname()
+    return f"{names[0]}:{names[1]}"

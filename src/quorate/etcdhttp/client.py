@@ -1,0 +1,81 @@
+"""The paths of the client listeners."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+
+from quorate.api import errors
+from quorate.api.pb import rpc_pb2
+from quorate.etcdhttp.metrics import render_metrics
+from quorate.server import Server
+from quorate.transport.http1 import HttpRequest, HttpResponse
+from quorate.version import ETCD_VERSION, QUORATE_VERSION
+
+TEXT = "text/plain; charset=utf-8"
+JSON = "application/json"
+
+
+class ClientHandler:
+    """Answers one request at a time; to be handed to the listener."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+
+    async def __call__(self, request: HttpRequest) -> HttpResponse:
+        if request.method == "OPTIONS":
+            return respond(200, "")
+        match request.path:
+            case "/health":
+                return await self._health(request) if request.method == "GET" else not_allowed()
+            case "/version":
+                return version(self._server) if request.method in ("GET", "HEAD") else not_allowed()
+            case "/metrics":
+                body, content_type = render_metrics(self._server)
+                return HttpResponse(200, [("Content-Type", content_type)], body)
+        return not_found()
+
+    async def _health(self, request: HttpRequest) -> HttpResponse:
+        """Alarms first, then the leader, then a read: as etcd looks."""
+        excluded = set(request.query.get("exclude", ()))
+        serializable = "true" in request.query.get("serializable", ())
+        reason = self._alarm(excluded)
+        if not reason and not serializable and not self._server.leader_id:
+            reason = "RAFT NO LEADER"
+        if not reason and not serializable:
+            try:
+                await self._server.read_barrier()
+            except errors.EtcdError as err:
+                reason = f"RANGE ERROR:{err}"
+        body = json.dumps({"health": "false" if reason else "true", "reason": reason}, separators=(",", ":"))
+        return respond(503 if reason else 200, body)
+
+    def _alarm(self, excluded: Iterable[str]) -> str:
+        for _, kind in self._server.alarms.active():
+            name = rpc_pb2.AlarmType.Name(rpc_pb2.AlarmType.ValueType(kind))
+            if name not in excluded:
+                return f"ALARM {name}"
+        return ""
+
+
+def version(server: Server) -> HttpResponse:
+    """Versions of the member, its cluster and its storage, as etcd names them; then this package's own."""
+    versions = {
+        "etcdserver": ETCD_VERSION,
+        "etcdcluster": server.cluster.version or "not_decided",
+        "storage": server.storage_version or "unknown",
+        "quorate": QUORATE_VERSION,
+    }
+    return respond(200, json.dumps(versions, separators=(",", ":")), JSON)
+
+
+def respond(status: int, text: str, content_type: str = TEXT) -> HttpResponse:
+    return HttpResponse(status, [("Content-Type", content_type)], text.encode())
+
+
+def not_allowed(allow: str = "GET") -> HttpResponse:
+    return HttpResponse(405, [("Content-Type", TEXT), ("Allow", allow)], b"Method Not Allowed\n")
+
+
+def not_found() -> HttpResponse:
+    return respond(404, "404 page not found\n")

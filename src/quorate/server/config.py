@@ -1,0 +1,65 @@
+"""What a member must be told to run. Times are in seconds."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+DEFAULT_SNAPSHOT_COUNT = 10_000
+DEFAULT_CATCHUP_ENTRIES = 5_000
+
+
+@dataclass(frozen=True, slots=True)
+class ServerConfig:
+    """One member's settings, checked already; what etcd's flags of the same names mean."""
+
+    name: str
+    data_dir: Path
+    initial_cluster: dict[str, list[str]]
+    """Peer URLs by member name."""
+    advertise_client_urls: list[str]
+    initial_cluster_token: str = "etcd-cluster"
+    wal_dir: Path | None = None
+    snapshot_count: int = DEFAULT_SNAPSHOT_COUNT
+    snapshot_catchup_entries: int = DEFAULT_CATCHUP_ENTRIES
+    max_wals: int = 5
+    heartbeat_interval: float = 0.1
+    election_timeout: float = 1.0
+    pre_vote: bool = True
+    quota_backend_bytes: int = 0
+    backend_batch_interval: float = 0.1
+    backend_batch_limit: int = 10_000
+    max_txn_ops: int = 128
+    max_request_bytes: int = 1_572_864
+    auto_compaction_mode: str = "periodic"
+    auto_compaction_retention: float = 0
+    """Seconds in periodic mode, revisions in revision mode; 0 is off."""
+    unsafe_no_fsync: bool = False
+    max_learners: int = 1
+
+    @property
+    def member_dir(self) -> Path:
+        return self.data_dir / "member"
+
+    @property
+    def wal_path(self) -> Path:
+        return self.wal_dir or self.member_dir / "wal"
+
+    @property
+    def snap_dir(self) -> Path:
+        return self.member_dir / "snap"
+
+    @property
+    def election_ticks(self) -> int:
+        return int(round(self.election_timeout * 1000) // round(self.heartbeat_interval * 1000))
+
+    @property
+    def request_timeout(self) -> float:
+        """How long a proposal or a linearizable read may take: 5 s for the disk, 2 elections for the cluster."""
+        return 5.0 + 2 * self.election_timeout
+
+    @property
+    def min_lease_ttl(self) -> int:
+        """Whole seconds; a lease must outlive an election."""
+        return math.ceil(3 * self.election_timeout / 2)

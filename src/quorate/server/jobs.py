@@ -1,0 +1,67 @@
+"""Long jobs of the store in bites, so that requests never wait for one.
+
+A job is a generator: deleting what a compaction left unreadable, hashing a database. It takes one bite, then everything
+else has a turn. Jobs run one after the other, in the order in which they came.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Any
+
+BITE_PAUSE = 0.01
+"""Seconds between two bites."""
+
+Job = Iterator[None]
+
+
+class Jobs:
+    """Runs long jobs of the store one after the other: deleting, hashing."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, fail: Callable[[BaseException], None]) -> None:
+        self._loop = loop
+        self._fail = fail
+        self._jobs: deque[tuple[Job, asyncio.Future[Any]]] = deque()
+        self._stopped = False
+
+    def submit(self, job: Job) -> asyncio.Future[Any]:
+        """Start `job` behind those that run; the future gets what it returns with its last bite."""
+        done: asyncio.Future[Any] = self._loop.create_future()
+        self._jobs.append((job, done))
+        if len(self._jobs) == 1:
+            self._loop.call_soon(self._bite)
+        return done
+
+    def idle(self) -> asyncio.Future[None]:
+        """Done when everything submitted so far is done."""
+        if self._jobs:
+            return self._jobs[-1][1]
+        done: asyncio.Future[None] = self._loop.create_future()
+        done.set_result(None)
+        return done
+
+    def stop(self) -> None:
+        """Take no more bites; what is left is resumed at the next start."""
+        self._stopped = True
+        for _, done in self._jobs:
+            done.cancel()
+        self._jobs.clear()
+
+    def _bite(self) -> None:
+        if self._stopped:
+            return
+        job, done = self._jobs[0]
+        try:
+            next(job)
+        except StopIteration as end:
+            self._jobs.popleft()
+            if not done.done():
+                done.set_result(end.value)
+            if self._jobs:
+                self._loop.call_soon(self._bite)
+        except Exception as err:
+            self._fail(err)
+        else:
+            self._loop.call_later(BITE_PAUSE, self._bite)

@@ -1,0 +1,58 @@
+"""Raft snapshots and log compaction, so that neither the log in memory nor that on disk grows for ever.
+
+    every snapshot_count entries:
+      1. the backend makes durable everything up to index i
+      2. the WAL records "a snapshot at i exists": from now on a restart reads from there
+      3. the log in memory forgets what is more than catch-up entries before i; old segments may go
+
+The backend is the snapshot. A crash between two steps leaves a longer log than needed, never a shorter one.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from quorate.api.raftpb import Entry
+from quorate.pkg.jsonlog import get_log
+from quorate.raft import MemoryStorage
+from quorate.storage.wal import WalSnapshot, WalWriter
+
+if TYPE_CHECKING:
+    from quorate.server.member import Server
+
+log = get_log(__name__)
+
+
+class LogCompactor:
+    """Takes one snapshot at a time."""
+
+    def __init__(self, server: Server, storage: MemoryStorage, writer: WalWriter, last: int) -> None:
+        self._server = server
+        self._storage = storage
+        self._writer = writer
+        self._last = last
+        """Index of the newest snapshot, or of the one being taken."""
+        self._busy = False
+
+    def applied(self, entry: Entry) -> None:
+        """Entries up to `entry` are applied; take a snapshot when enough have gathered."""
+        if self._busy or entry.index - self._last <= self._server.config.snapshot_count:
+            return
+        self._busy = True
+        self._last = entry.index
+        snapshot = WalSnapshot(entry.index, entry.term, self._server.state.conf_state)
+        log.info("triggering snapshot", applied_index=entry.index, snapshot_count=self._server.config.snapshot_count)
+        self._server.committed().add_done_callback(
+            lambda done: (
+                None if done.cancelled() else self._server.raft.save_snapshot(snapshot, lambda: self._saved(snapshot))
+            )
+        )
+
+    def _saved(self, snapshot: WalSnapshot) -> None:
+        self._busy = False
+        self._storage.create_snapshot(snapshot.index, snapshot.conf_state, b"")
+        keep = self._server.config.snapshot_catchup_entries
+        if snapshot.index > keep and snapshot.index - keep >= self._storage.first_index():
+            self._storage.compact(snapshot.index - keep)
+        self._writer.release_to(snapshot.index)
+        log.info("saved snapshot", snapshot_index=snapshot.index)

@@ -1,0 +1,146 @@
+"""Turns what raft wants into WAL writes, messages and applied entries, once per loop turn for everything that came in.
+
+    propose / step / tick ──poke──► turn: Ready ─┬─► WAL thread ──done──► responses stepped back ──poke──►
+                                                 ├─► apply committed entries, in order
+                                                 └─► confirmed reads
+
+Raft runs with asynchronous storage writes (Raft thesis §10.2.1): while a batch is on its way to the disk the next one
+gathers. Nothing that a batch lets raft answer leaves before the WAL thread says that the batch is durable.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from quorate.api.raftpb import Entry, HardState, Message, MessageType
+from quorate.raft import LOCAL_APPEND_THREAD, LOCAL_APPLY_THREAD, MemoryStorage, RawNode, ReadState
+from quorate.storage.wal import WalSnapshot, WalWriter
+
+Apply = Callable[[Sequence[Entry]], None]
+
+
+class RaftLoop:
+    """Drives one RawNode on one event loop."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        node: RawNode,
+        storage: MemoryStorage,
+        writer: WalWriter,
+        *,
+        apply: Apply,
+        before_turn: Callable[[], None],
+        confirmed: Callable[[ReadState], None],
+        led_by: Callable[[int], None],
+        fail: Callable[[BaseException], None],
+    ) -> None:
+        self.node = node
+        self.storage = storage
+        self._loop = loop
+        self._writer = writer
+        self._apply = apply
+        self._before_turn = before_turn
+        self._confirmed = confirmed
+        self._led_by = led_by
+        self._fail = fail
+        self._poked = False
+        self._stopped = False
+        self._saved = storage.initial_state()[0]
+        self._unsaved: HardState | None = None
+        """A commit index that waits for the next batch: it need not be durable, so it is not worth a write."""
+
+    def poke(self) -> None:
+        """Have a turn at the end of this loop iteration."""
+        if not self._poked and not self._stopped:
+            self._poked = True
+            self._loop.call_soon(self._turn)
+
+    def stop(self) -> None:
+        """No more turns."""
+        self._stopped = True
+
+    def hard_state(self) -> HardState:
+        """The newest hard state that raft has asked to save."""
+        return self._unsaved or self._saved
+
+    def save_snapshot(self, snapshot: WalSnapshot, done: Callable[[], None]) -> None:
+        """Record in the WAL that everything up to `snapshot` is durable elsewhere; `done` is called when it is."""
+        # A snapshot counts at restart only if the hard state's commit covers it, so that is written with it.
+        state, self._unsaved = self._unsaved, None
+        self._writer.submit(state, (), snapshot, partial(self._from_thread, done))
+
+    def _turn(self) -> None:
+        self._poked = False
+        if self._stopped:
+            return
+        try:
+            self._before_turn()
+            while self.node.has_ready():
+                self._handle_ready()
+        except Exception as err:
+            self._fail(err)
+
+    def _handle_ready(self) -> None:
+        ready = self.node.ready()
+        if ready.soft_state is not None:
+            self._led_by(ready.soft_state.lead)
+        for message in ready.messages:
+            if message.to == LOCAL_APPEND_THREAD:
+                self._append(message)
+            elif message.to == LOCAL_APPLY_THREAD:
+                self._apply(message.entries)
+                self._step_all(message.responses)
+            else:
+                raise AssertionError(f"a message to member {message.to:x} of a cluster of one")
+        for state in ready.read_states:
+            self._confirmed(state)
+
+    def _append(self, message: Message) -> None:
+        """Hand a batch to the WAL thread; its responses are stepped when it is durable."""
+        assert message.type == MessageType.STORAGE_APPEND
+        assert message.snapshot is None, "a cluster of one receives no snapshot"
+        state: HardState | None = HardState(message.term, message.vote, message.commit)
+        if state == HardState():
+            state = None
+        if not message.entries and not message.responses and state is not None and self._only_commits(state):
+            self._unsaved = state
+            return
+        state = state or self._unsaved
+        self._unsaved = None
+        self._saved = state or self._saved
+        done = partial(self._appended, message.entries, state, message.responses)
+        self._writer.submit(state, message.entries, None, partial(self._from_thread, done))
+
+    def _only_commits(self, state: HardState) -> bool:
+        return state.term == self._saved.term and state.vote == self._saved.vote
+
+    def _appended(self, entries: Sequence[Entry], state: HardState | None, responses: Sequence[Message]) -> None:
+        """A batch is durable."""
+        if state is not None:
+            self.storage.set_hard_state(state)
+        self.storage.append(entries)
+        self._step_all(responses)
+        self._turn()
+
+    def _step_all(self, responses: Sequence[Message]) -> None:
+        for response in responses:
+            self.node.step(response)
+
+    def _from_thread(self, done: Callable[[], None], error: BaseException | None) -> None:
+        """Called on the WAL thread."""
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._finish, done, error)
+
+    def _finish(self, done: Callable[[], None], error: BaseException | None) -> None:
+        if self._stopped:
+            return
+        if error is not None:
+            self._fail(error)
+            return
+        try:
+            done()
+        except Exception as err:
+            self._fail(err)

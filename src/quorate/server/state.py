@@ -1,0 +1,98 @@
+"""The replicated state of one member, and how committed entries change it.
+
+entry ──► skipped if the backend has it already ──► Applier ──► result to whoever waits
+                                                └─► effects + entry index, in one batch of the backend
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+from quorate.api import errors
+from quorate.api.pb import raft_internal_pb2
+from quorate.api.raftpb import Entry, EntryType, decode_conf_change
+from quorate.apply import Alarms, Applied, Applier, Quota
+from quorate.lease import Lessor
+from quorate.pkg.jsonlog import get_log
+from quorate.raft import RawNode, Role
+from quorate.server.bootstrap import Booted
+from quorate.server.config import ServerConfig
+from quorate.storage import schema
+from quorate.storage.mvcc import WatchableStore
+
+log = get_log(__name__)
+
+Result = Applied | errors.EtcdError
+
+
+class State:
+    """What this member has applied. `resolve(request_id, result)` and `run_job(job)` are told what entries gave."""
+
+    def __init__(
+        self,
+        config: ServerConfig,
+        booted: Booted,
+        resolve: Callable[[int, Result], None],
+        run_job: Callable[[Iterator[None]], object],
+    ) -> None:
+        self.backend = booted.backend
+        self.cluster = booted.cluster
+        self.lessor = Lessor(self.backend, min_ttl=config.min_lease_ttl)
+        self.lessor.restore()
+        self.store = WatchableStore(self.backend, self.lessor)
+        self.store.restore()
+        log.info("kvstore restored", current_rev=self.store.revision, compact_rev=self.store.compacted_revision)
+        self.alarms = Alarms(schema.AlarmRecords(self.backend))
+        self.quota = Quota(config.quota_backend_bytes, self.backend.size_in_use)
+        self.conf_state = booted.snapshot.conf_state
+        self.applied_index = booted.snapshot.index
+        self.applied_term = booted.snapshot.term
+        self._applier = Applier(self.store, self.lessor, self.cluster, self.alarms, self.quota)
+        self._consistent_index = schema.get_applied(self.backend).index
+        """Last entry whose effects the backend has; up to here a restart only repeats what raft must hear again."""
+        self._lease_extension = config.election_timeout
+        self._resolve = resolve
+        self._run_job = run_job
+
+    def apply(self, entries: Sequence[Entry], now: float, node: RawNode) -> None:
+        """Apply committed entries in order; their effects and their index reach the disk together."""
+        self.backend.begin_entry()
+        for entry in entries:
+            if entry.type == EntryType.NORMAL:
+                self._apply_normal(entry, now, node)
+            else:
+                self._apply_conf_change(entry, node)
+        last = entries[-1]
+        self.applied_index, self.applied_term = last.index, last.term
+        if last.index > self._consistent_index:
+            self._consistent_index = last.index
+            schema.put_applied(self.backend, last.index, last.term)
+        self.backend.end_entry()
+
+    def _apply_normal(self, entry: Entry, now: float, node: RawNode) -> None:
+        if not entry.data:
+            # The first entry of a term: on its leader, leases run from here on.
+            if node.raft.role is Role.LEADER and entry.term == node.raft.term:
+                self.lessor.promote(now, self._lease_extension)
+            return
+        if entry.index <= self._consistent_index:
+            return
+        request = raft_internal_pb2.InternalRaftRequest.FromString(entry.data)
+        result: Result
+        try:
+            result = self._applier.apply(request, now)
+        except errors.EtcdError as err:
+            result = err
+        else:
+            if result.job is not None:
+                self._run_job(result.job)
+        self._resolve(request.header.ID or request.ID, result)
+
+    def _apply_conf_change(self, entry: Entry, node: RawNode) -> None:
+        """Raft hears every change again after a restart; the stored members take only what they have not seen."""
+        assert entry.type == EntryType.CONF_CHANGE, "etcd proposes only simple changes"
+        change = decode_conf_change(entry.data)
+        self.conf_state = node.apply_conf_change(change)
+        if entry.index > self._consistent_index:
+            self.cluster.apply(change)
+            schema.put_conf_state(self.backend, self.conf_state)

@@ -1,0 +1,184 @@
+"""Put, delete and txn on one write transaction of the store; all members run this on the same entries in one order.
+
+An error raised here follows from the request and the store alone, and is raised before the first change, so it is a
+result like any other: every member finds the same one and the store stays as it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+from quorate.api import encode, errors
+from quorate.api.pb import kv_pb2
+from quorate.api.pb import rpc_pb2 as rpc
+from quorate.storage.mvcc import Mode, Store
+from quorate.txn.ranges import View, run_range
+
+
+class Writer(View, Protocol):
+    """A write transaction."""
+
+    @property
+    def revision(self) -> int: ...
+
+    def put(self, key: bytes, value: bytes, lease: int = ...) -> int: ...
+
+    def delete_range(self, key: bytes, range_end: bytes = ...) -> Sequence[bytes]: ...
+
+
+class Leases(Protocol):
+    """All that a put must ask about leases."""
+
+    def exists(self, lease_id: int) -> bool: ...
+
+
+def put(writer: Writer, request: rpc.PutRequest, leases: Leases) -> bytes:
+    """Body of a PutResponse. Raises LeaseNotFound, KeyNotFound (ignore_value or ignore_lease without the key)."""
+    if request.lease and not leases.exists(request.lease):
+        raise errors.LeaseNotFound()
+    row = None
+    if request.prev_kv or request.ignore_value or request.ignore_lease:
+        row = _newest(writer, request.key)
+    value, lease = request.value, request.lease
+    if request.ignore_value or request.ignore_lease:
+        if row is None:
+            raise errors.KeyNotFound()
+        kept = kv_pb2.KeyValue.FromString(row)
+        value = kept.value if request.ignore_value else value
+        lease = kept.lease if request.ignore_lease else lease
+    writer.put(request.key, value, lease)
+    return encode.put_body(row if request.prev_kv else None)
+
+
+def delete_range(writer: Writer, request: rpc.DeleteRangeRequest) -> bytes:
+    """Body of a DeleteRangeResponse."""
+    kvs: Sequence[bytes] = writer.range(request.key, request.range_end).kvs if request.prev_kv else ()
+    return encode.delete_range_body(len(writer.delete_range(request.key, request.range_end)), kvs)
+
+
+def txn(store: Store, request: rpc.TxnRequest, leases: Leases) -> tuple[int, bytes]:
+    """Run a txn that may write: (revision of the store after it, body). Raises what its operations raise."""
+    path = _decide(store, request)
+    _check_path(store, request, iter(path), leases)
+    with store.write() as writer:
+        body = _run(writer, request, iter(path), leases)
+        return writer.revision, body
+
+
+def read_txn(store: Store, request: rpc.TxnRequest) -> tuple[int, bytes]:
+    """Run a read-only txn: (revision of the store, body)."""
+    succeeded = _holds_all(store, request.compare)
+    branch = request.success if succeeded else request.failure
+    responses = []
+    revision = store.revision
+    for op in branch:
+        ranged = run_range(store, op.request_range)
+        responses.append(encode.response_op(encode.RANGE_OP, revision, ranged.body()))
+    return revision, encode.txn_body(succeeded, responses)
+
+
+def _decide(view: View, request: rpc.TxnRequest) -> list[bool]:
+    """Which branch each txn on the taken path goes, depth first, all judged by the state before any change."""
+    path: list[bool] = []
+    _decide_into(path, view, request)
+    return path
+
+
+def _decide_into(path: list[bool], view: View, request: rpc.TxnRequest) -> None:
+    path.append(_holds_all(view, request.compare))
+    for op in request.success if path[-1] else request.failure:
+        if op.HasField("request_txn"):
+            _decide_into(path, view, op.request_txn)
+
+
+def _check_path(store: Store, request: rpc.TxnRequest, path: Iterator[bool], leases: Leases) -> None:
+    """Find every error that an operation on the taken path would meet, before the first change is made."""
+    for op in request.success if next(path) else request.failure:
+        match op.WhichOneof("request"):
+            case "request_range":
+                revision = op.request_range.revision
+                if revision > store.revision:
+                    raise errors.FutureRevision()
+                if 0 < revision < store.compacted_revision:
+                    raise errors.Compacted()
+            case "request_put":
+                _check_put(store, op.request_put, leases)
+            case "request_txn":
+                _check_path(store, op.request_txn, path, leases)
+
+
+def _check_put(store: Store, request: rpc.PutRequest, leases: Leases) -> None:
+    if (request.ignore_value or request.ignore_lease) and _newest(store, request.key) is None:
+        raise errors.KeyNotFound()
+    if request.lease and not leases.exists(request.lease):
+        raise errors.LeaseNotFound()
+
+
+def _run(writer: Writer, request: rpc.TxnRequest, path: Iterator[bool], leases: Leases) -> bytes:
+    """Execute the taken branch in list order; its encoded responses are the body."""
+    succeeded = next(path)
+    responses = []
+    for op in request.success if succeeded else request.failure:
+        match op.WhichOneof("request"):
+            case "request_range":
+                body = run_range(writer, op.request_range).body()
+                responses.append(encode.response_op(encode.RANGE_OP, writer.revision, body))
+            case "request_put":
+                body = put(writer, op.request_put, leases)
+                responses.append(encode.response_op(encode.PUT_OP, writer.revision, body))
+            case "request_delete_range":
+                body = delete_range(writer, op.request_delete_range)
+                responses.append(encode.response_op(encode.DELETE_RANGE_OP, writer.revision, body))
+            case "request_txn":
+                body = _run(writer, op.request_txn, path, leases)
+                responses.append(encode.response_op(encode.TXN_OP, None, body))
+    return encode.txn_body(succeeded, responses)
+
+
+def _newest(view: View, key: bytes) -> bytes | None:
+    kvs = view.range(key).kvs
+    return kvs[0] if kvs else None
+
+
+def _holds_all(view: View, compares: Sequence[rpc.Compare]) -> bool:
+    return all(_holds(view, compare) for compare in compares)
+
+
+_ABSENT = kv_pb2.KeyValue()
+
+
+def _holds(view: View, compare: rpc.Compare) -> bool:
+    """True when every key in the compare's range satisfies it; no key counts as one with all numbers zero."""
+    rows = view.range(compare.key, compare.range_end, mode=Mode.FULL).kvs
+    if not rows:
+        # A value that does not exist equals nothing, not even the empty value.
+        return compare.target != rpc.Compare.VALUE and _satisfies(_ABSENT, compare)
+    return all(_satisfies(kv_pb2.KeyValue.FromString(row), compare) for row in rows)
+
+
+def _satisfies(kv: kv_pb2.KeyValue, compare: rpc.Compare) -> bool:
+    """Compare by target; an undeclared target compares as equal, an undeclared result holds, as in etcd."""
+    have: int | bytes = 0
+    want: int | bytes = 0
+    match compare.target:
+        case rpc.Compare.VERSION:
+            have, want = kv.version, compare.version
+        case rpc.Compare.CREATE:
+            have, want = kv.create_revision, compare.create_revision
+        case rpc.Compare.MOD:
+            have, want = kv.mod_revision, compare.mod_revision
+        case rpc.Compare.VALUE:
+            have, want = kv.value, compare.value
+        case rpc.Compare.LEASE:
+            have, want = kv.lease, compare.lease
+    match compare.result:
+        case rpc.Compare.EQUAL:
+            return have == want
+        case rpc.Compare.NOT_EQUAL:
+            return have != want
+        case rpc.Compare.GREATER:
+            return have > want  # type: ignore[operator]
+        case rpc.Compare.LESS:
+            return have < want  # type: ignore[operator]
+    return True

@@ -1,0 +1,120 @@
+"""A RangeRequest on a view of the store: what to fetch, filter, sort and cut.
+
+Order of work (etcd's): fetch in key order, filter by revisions, sort, cut to the limit. The limit reaches the fetch
+only when nothing after it can change which keys are kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol
+
+from quorate.api import encode
+from quorate.api.pb import kv_pb2
+from quorate.api.pb import rpc_pb2 as rpc
+from quorate.storage.mvcc import Mode, RangeResult
+
+
+class View(Protocol):
+    """A store, or a write transaction that sees its own changes."""
+
+    def range(
+        self, key: bytes, range_end: bytes = ..., *, revision: int = ..., limit: int = ..., mode: Mode = ...
+    ) -> RangeResult: ...
+
+
+class Ranged(NamedTuple):
+    """What a range found: serialized KeyValues, whether the limit cut some, how many keys there are in all."""
+
+    kvs: Sequence[bytes]
+    more: bool
+    count: int  # type: ignore[assignment]
+    revision: int
+
+    def body(self) -> bytes:
+        return encode.range_body(self.kvs, self.more, self.count)
+
+
+_KEY = rpc.RangeRequest.KEY
+_VALUE = rpc.RangeRequest.VALUE
+_NONE = rpc.RangeRequest.NONE
+_DESCEND = rpc.RangeRequest.DESCEND
+
+
+def run_range(view: View, request: rpc.RangeRequest) -> Ranged:
+    """Answer `request` from `view`. Raises Compacted, FutureRevision."""
+    limit = max(request.limit, 0)
+    if request.count_only:
+        found = view.range(request.key, request.range_end, revision=request.revision, mode=Mode.COUNT)
+        return Ranged((), False, found.count, found.revision)
+    rearranged = _is_rearranged(request)
+    by_value = rearranged and request.sort_target == _VALUE
+    found = view.range(
+        request.key,
+        request.range_end,
+        revision=request.revision,
+        limit=0 if not limit or (rearranged and not _keeps_first(request)) else limit + 1,
+        mode=Mode.KEYS if request.keys_only and not by_value else Mode.FULL,
+    )
+    kvs = _rearrange(found.kvs, request) if rearranged else found.kvs
+    more = 0 < limit < len(kvs)
+    if more:
+        kvs = kvs[:limit]
+    if request.keys_only and by_value:
+        kvs = [_without_value(kv) for kv in kvs]
+    return Ranged(kvs, more, found.count, found.revision)
+
+
+def _filters(request: rpc.RangeRequest) -> bool:
+    return bool(
+        request.max_mod_revision
+        or request.min_mod_revision
+        or request.max_create_revision
+        or request.min_create_revision
+    )
+
+
+def _is_rearranged(request: rpc.RangeRequest) -> bool:
+    """True unless the answer is simply the keys in order."""
+    return request.sort_target != _KEY or request.sort_order == _DESCEND or _filters(request)
+
+
+def _keeps_first(request: rpc.RangeRequest) -> bool:
+    """True when just the first keys can be in the answer: an unsorted target sorts only what the limit left."""
+    return request.sort_order == _NONE and not _filters(request)
+
+
+_SORT_KEYS: dict[int, Callable[[kv_pb2.KeyValue], bytes | int]] = {
+    rpc.RangeRequest.KEY: lambda kv: kv.key,
+    rpc.RangeRequest.VERSION: lambda kv: kv.version,
+    rpc.RangeRequest.CREATE: lambda kv: kv.create_revision,
+    rpc.RangeRequest.MOD: lambda kv: kv.mod_revision,
+    rpc.RangeRequest.VALUE: lambda kv: kv.value,
+}
+
+
+def _rearrange(rows: Sequence[bytes], request: rpc.RangeRequest) -> list[bytes]:
+    """Filter and sort rows by their decoded fields."""
+    pairs = [(kv_pb2.KeyValue.FromString(row), row) for row in rows]
+    if _filters(request):
+        pairs = [pair for pair in pairs if _passes(pair[0], request)]
+    if request.sort_target != _KEY or request.sort_order != _NONE:
+        sort_key = _SORT_KEYS[request.sort_target]
+        pairs.sort(key=lambda pair: sort_key(pair[0]), reverse=request.sort_order == _DESCEND)
+    return [row for _, row in pairs]
+
+
+def _passes(kv: kv_pb2.KeyValue, request: rpc.RangeRequest) -> bool:
+    """Inclusive bounds; a bound of 0 is none."""
+    return (
+        (not request.max_mod_revision or kv.mod_revision <= request.max_mod_revision)
+        and (not request.min_mod_revision or kv.mod_revision >= request.min_mod_revision)
+        and (not request.max_create_revision or kv.create_revision <= request.max_create_revision)
+        and (not request.min_create_revision or kv.create_revision >= request.min_create_revision)
+    )
+
+
+def _without_value(row: bytes) -> bytes:
+    kv = kv_pb2.KeyValue.FromString(row)
+    kv.ClearField("value")
+    return kv.SerializeToString()

@@ -1,0 +1,11 @@
+"""The gRPC services: request in, checks in etcd's order, the server asked, reply out.
+
+- `kv` `watch` `lease` `maintenance` `cluster` `health`   one module a service
+- `registry`                                             full method names ──► handlers, and rules for every call
+
+Knows gRPC methods, reply headers and which call needs agreement. Refuses to know how agreement is reached, and HTTP.
+"""
+
+from quorate.v3rpc.registry import build_methods
+
+__all__ = ["build_methods"]

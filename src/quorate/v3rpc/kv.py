@@ -1,0 +1,123 @@
+"""Service KV: Range, RangeStream, Put, DeleteRange, Txn, Compact."""
+
+from __future__ import annotations
+
+from quorate.api import encode
+from quorate.api.errors import Code
+from quorate.api.pb import kv_pb2, raft_internal_pb2, rpc_pb2
+from quorate.server import Server
+from quorate.transport.grpc import Context, Status, Stream
+from quorate.txn import check
+from quorate.txn.execute import read_txn
+from quorate.txn.ranges import Ranged, run_range
+
+Internal = raft_internal_pb2.InternalRaftRequest
+
+FIRST_CHUNK_KEYS = 10
+"""Keys in the first message of a RangeStream, before the sizes of its messages are known."""
+
+
+class KV:
+    """Handlers take a decoded request and return an encoded reply; errors are raised."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._store = server.store
+        self._header = server.header
+        self._max_ops = server.config.max_txn_ops
+        self._chunk_bytes = server.config.max_request_bytes
+
+    async def range(self, request: rpc_pb2.RangeRequest, context: Context) -> bytes:
+        check.check_range(request)
+        if not request.serializable:
+            await self._server.read_barrier()
+        ranged = run_range(self._store, request)
+        return self._header(ranged.revision) + ranged.body()
+
+    async def put(self, request: rpc_pb2.PutRequest, context: Context) -> bytes:
+        self._server.check_quota(request)
+        check.check_put(request)
+        applied = await self._server.propose(Internal(put=request))
+        return self._header(applied.revision) + applied.body
+
+    async def delete_range(self, request: rpc_pb2.DeleteRangeRequest, context: Context) -> bytes:
+        check.check_delete_range(request)
+        applied = await self._server.propose(Internal(delete_range=request))
+        return self._header(applied.revision) + applied.body
+
+    async def txn(self, request: rpc_pb2.TxnRequest, context: Context) -> bytes:
+        self._server.check_quota(request)
+        check.check_txn(request, self._max_ops)
+        if check.is_read_only(request):
+            if not check.is_serializable(request):
+                await self._server.read_barrier()
+            revision, body = read_txn(self._store, request)
+            return self._header(revision) + body
+        applied = await self._server.propose(Internal(txn=request))
+        return self._header(applied.revision) + applied.body
+
+    async def compact(self, request: rpc_pb2.CompactionRequest, context: Context) -> bytes:
+        await self._server.compact(request)
+        return self._header(0)
+
+    async def range_stream(self, request: rpc_pb2.RangeRequest, stream: Stream) -> None:
+        """The keys of a range in chunks, all at one revision: message size follows the sizes seen, so that neither
+        side ever holds the whole range."""
+        check.check_range(request)
+        _check_streamable(request)
+        if not request.serializable:
+            await self._server.read_barrier()
+        if request.count_only:
+            stream.send(self._last_message(run_range(self._store, request)))
+            return
+        await self._send_chunks(request, stream)
+
+    async def _send_chunks(self, request: rpc_pb2.RangeRequest, stream: Stream) -> None:
+        chunk = rpc_pb2.RangeRequest()
+        chunk.CopyFrom(request)
+        left = max(request.limit, 0)
+        size = FIRST_CHUNK_KEYS
+        first: Ranged | None = None
+        while True:
+            chunk.limit = min(size, left) if left else size
+            ranged = run_range(self._store, chunk)
+            if first is None:
+                first = ranged
+                chunk.revision = request.revision if request.revision > 0 else ranged.revision
+            if not ranged.more or (left and len(ranged.kvs) >= left):
+                stream.send(self._last_message(ranged._replace(count=first.count, revision=first.revision)))
+                return
+            body = encode.range_body(ranged.kvs, False, 0)
+            stream.send(encode.field(b"\x0a", body))
+            left -= len(ranged.kvs) if left else 0
+            chunk.key = _key_of(ranged.kvs[-1]) + b"\0"
+            size = _next_size(size, len(body), self._chunk_bytes)
+            await stream.drain()
+
+    def _last_message(self, ranged: Ranged) -> bytes:
+        return encode.field(b"\x0a", self._header(ranged.revision) + ranged.body())
+
+
+def _check_streamable(request: rpc_pb2.RangeRequest) -> None:
+    """Only plain key order can be streamed without holding the whole range."""
+    if request.sort_order or request.sort_target:
+        raise Status(Code.UNIMPLEMENTED, "RangeStream does not support custom sort orders")
+    bounds = (
+        request.min_mod_revision
+        or request.max_mod_revision
+        or request.min_create_revision
+        or request.max_create_revision
+    )
+    if bounds:
+        raise Status(Code.UNIMPLEMENTED, "RangeStream does not support revision filters")
+
+
+def _next_size(keys: int, size: int, target: int) -> int:
+    """Twice as many keys after a message of less than half the target size, half as many after twice the size."""
+    if size < target // 2:
+        return keys * 2
+    return max(keys // 2, 1) if size > target * 2 else keys
+
+
+def _key_of(row: bytes) -> bytes:
+    return kv_pb2.KeyValue.FromString(row).key

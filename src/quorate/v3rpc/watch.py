@@ -1,0 +1,188 @@
+"""Service Watch: one stream carries any number of watchers.
+
+    WatchRequest ──► WatchCall ──► mvcc.WatchStream
+    WatchResponse ◄── WatchCall.deliver ◄── notify
+
+The store calls `deliver` in the same turn in which a write is applied. A stream whose client does not read says no
+there; the store parks what it had for it and tries again, so that a slow stream never delays another.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Sequence
+
+from quorate.api import encode, errors
+from quorate.api.pb import rpc_pb2
+from quorate.server import Server
+from quorate.storage.mvcc import WatchBatch, WatcherDuplicateId, WatcherRangeEmpty
+from quorate.transport.grpc import Stream
+
+MAX_PENDING = 4 * 1024 * 1024
+"""Bytes queued for a client that does not read, before its events are parked in the store."""
+FRAGMENT_OVERHEAD = 512 * 1024
+"""A response is split where it grows to max-request-bytes plus this."""
+PROGRESS_INTERVAL = 600.0
+"""Seconds between idle notifications of a watcher that asked for them."""
+NO_WATCH_ID = -1
+"""The ID in a response that belongs to no watcher."""
+
+_NOPUT = rpc_pb2.WatchCreateRequest.NOPUT
+_NODELETE = rpc_pb2.WatchCreateRequest.NODELETE
+
+
+class Watch:
+    def __init__(self, server: Server) -> None:
+        self._server = server
+
+    async def watch(self, stream: Stream) -> None:
+        call = WatchCall(self._server, stream)
+        try:
+            await call.run()
+        finally:
+            call.close()
+
+
+class WatchCall:
+    """One stream. Is the sink that the store delivers to."""
+
+    def __init__(self, server: Server, stream: Stream) -> None:
+        self._server = server
+        self._stream = stream
+        self._watchers = server.store.watch_stream(self)
+        self._fragmenting: set[int] = set()
+        self._progress: dict[int, bool] = {}
+        """Watchers that want idle notifications: True when nothing was sent since the last look."""
+        self._progress_timer: asyncio.TimerHandle | None = None
+        self._fragment_size = server.config.max_request_bytes + FRAGMENT_OVERHEAD
+
+    async def run(self) -> None:
+        """Serve requests. A client that sends no more keeps its watchers: the stream ends when it is cancelled."""
+        while (request := await self._stream.receive()) is not None:
+            match request.WhichOneof("request_union"):
+                case "create_request":
+                    self._create(request.create_request)
+                case "cancel_request":
+                    self._cancel(request.cancel_request.watch_id)
+                case "progress_request":
+                    self._report_progress()
+        await asyncio.get_running_loop().create_future()
+
+    def close(self) -> None:
+        self._watchers.close()
+        if self._progress_timer is not None:
+            self._progress_timer.cancel()
+
+    def deliver(self, batch: WatchBatch) -> bool:
+        """Send what the store has for one watcher; False when the client is too far behind."""
+        if batch.compact_revision:
+            self._forget(batch.watch_id)
+            self._send(watch_id=batch.watch_id, canceled=True, compact_revision=batch.compact_revision, revision=None)
+            return True
+        if self._stream.pending > MAX_PENDING:
+            return False
+        if batch.watch_id in self._progress:
+            self._progress[batch.watch_id] = False
+        self._send_events(batch)
+        return True
+
+    def _send_events(self, batch: WatchBatch) -> None:
+        header = self._server.header(batch.revision)
+        if batch.watch_id not in self._fragmenting:
+            self._stream.send(encode.watch_response(header, batch.watch_id, batch.events))
+            return
+        pieces = _split(batch.events, self._fragment_size)
+        for number, piece in enumerate(pieces, 1):
+            self._stream.send(encode.watch_response(header, batch.watch_id, piece, fragment=number < len(pieces)))
+
+    def _create(self, request: rpc_pb2.WatchCreateRequest) -> None:
+        """Open a watcher; the reply goes out before any event of it."""
+        key = request.key or b"\0"
+        try:
+            if request.start_revision < 0:
+                raise errors.Compacted()
+            watch_id = self._watchers.watch(
+                request.watch_id,
+                key,
+                request.range_end,
+                request.start_revision,
+                no_put=_NOPUT in request.filters,
+                no_delete=_NODELETE in request.filters,
+                prev_kv=request.prev_kv,
+            )
+        except (WatcherDuplicateId, WatcherRangeEmpty, errors.Compacted) as err:
+            self._send(watch_id=NO_WATCH_ID, created=True, canceled=True, cancel_reason=str(err))
+            return
+        if request.fragment:
+            self._fragmenting.add(watch_id)
+        if request.progress_notify:
+            self._progress[watch_id] = True
+            self._start_progress_timer()
+        self._send(watch_id=watch_id, created=True)
+        self._server.watch_sync.poke()
+
+    def _cancel(self, watch_id: int) -> None:
+        if self._watchers.cancel(watch_id):
+            self._forget(watch_id)
+            self._send(watch_id=watch_id, canceled=True)
+
+    def _forget(self, watch_id: int) -> None:
+        self._fragmenting.discard(watch_id)
+        self._progress.pop(watch_id, None)
+
+    def _report_progress(self) -> None:
+        """Tell the client up to which revision it has seen everything, but only if all its watchers have."""
+        revision = self._watchers.progress_if_synced()
+        if revision is not None:
+            self._send(watch_id=NO_WATCH_ID, revision=revision)
+
+    def _start_progress_timer(self) -> None:
+        if self._progress_timer is None:
+            # Spread out, so that the streams of a restarted fleet of clients do not all speak at once.
+            delay = PROGRESS_INTERVAL * (1 + random.random() / 10)
+            self._progress_timer = asyncio.get_running_loop().call_later(delay, self._send_idle_progress)
+
+    def _send_idle_progress(self) -> None:
+        self._progress_timer = None
+        for watch_id, idle in self._progress.items():
+            if idle and (revision := self._watchers.request_progress(watch_id)) is not None:
+                self._send(watch_id=watch_id, revision=revision)
+            self._progress[watch_id] = True
+        if self._progress:
+            self._start_progress_timer()
+
+    def _send(
+        self,
+        *,
+        watch_id: int,
+        created: bool = False,
+        canceled: bool = False,
+        cancel_reason: str = "",
+        compact_revision: int = 0,
+        revision: int | None = 0,
+    ) -> None:
+        """A response without events. Revision 0 stands for the store's own, None for none at all."""
+        reply = rpc_pb2.WatchResponse(
+            watch_id=watch_id,
+            created=created,
+            canceled=canceled,
+            cancel_reason=cancel_reason,
+            compact_revision=compact_revision,
+        )
+        header = self._server.header_without_revision() if revision is None else self._server.header(revision)
+        self._stream.send(header + reply.SerializeToString())
+
+
+def _split(events: Sequence[bytes], size: int) -> list[list[bytes]]:
+    """Pieces of at least one event each, each below `size` bytes where that is possible."""
+    pieces: list[list[bytes]] = []
+    room = 0
+    for event in events:
+        cost = len(event) + 8
+        if not pieces or cost >= room:
+            pieces.append([])
+            room = size
+        pieces[-1].append(event)
+        room -= cost
+    return pieces
