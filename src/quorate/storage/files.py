@@ -20,10 +20,15 @@ import errno
 import fcntl
 import os
 import struct
-from typing import Protocol
+from collections.abc import Callable
+from functools import wraps
+from typing import ParamSpec, Protocol, TypeVar, cast
 
 FILE_MODE = 0o600
 DIRECTORY_MODE = 0o700
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
 
 
 class FileLocked(OSError):
@@ -108,6 +113,20 @@ class OsFiles:
             os.close(fd)
 
 
+def _named(call: Callable[_P, _T]) -> Callable[_P, _T]:
+    """Put the path into what the system raises: calls on descriptors leave it out, and an operator needs it."""
+
+    @wraps(call)
+    def named(*args: _P.args, **kwargs: _P.kwargs) -> _T:
+        try:
+            return call(*args, **kwargs)
+        except OSError as error:
+            error.filename = cast(OsFile, args[0]).path
+            raise
+
+    return named
+
+
 class OsFile:
     """An open file of the machine. `path` is where it was opened; it only serves error texts."""
 
@@ -120,6 +139,7 @@ class OsFile:
     def size(self) -> int:
         return os.fstat(self._fd).st_size
 
+    @_named
     def read(self, offset: int, size: int) -> bytes:
         data = os.pread(self._fd, size, offset)
         if len(data) == size or not data:
@@ -133,11 +153,13 @@ class OsFile:
             pieces.append(data)
         return b"".join(pieces)
 
+    @_named
     def write(self, data: bytes, offset: int) -> None:
         written = os.pwrite(self._fd, data, offset)
         while written < len(data):  # a full disk first writes what fits and fails on the next call
             written += os.pwrite(self._fd, memoryview(data)[written:], offset + written)
 
+    @_named
     def sync(self) -> None:
         try:
             _fdatasync(self._fd)
@@ -148,9 +170,11 @@ class OsFile:
                 os.posix_fadvise(self._fd, 0, 0, os.POSIX_FADV_DONTNEED)
             raise
 
+    @_named
     def truncate(self, size: int) -> None:
         os.ftruncate(self._fd, size)
 
+    @_named
     def preallocate(self, size: int) -> None:
         if hasattr(os, "posix_fallocate"):
             try:

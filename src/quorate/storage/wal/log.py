@@ -87,6 +87,9 @@ class WAL:
             _clear_behind(segments[-1][1], end.offset, segment_bytes)
             with suppress(FileNotFoundError):
                 files.unlink(f"{directory}/{PREPARED}")
+            # A process that died in the middle of a creation or a cut may have left names only in memory.
+            files.sync_directory(directory)
+            files.sync_directory(_parent(directory))
         except BaseException:
             _close(segments)
             raise
@@ -211,7 +214,7 @@ class WAL:
         except OSError as error:
             self.failure = WalClosed(f"the log in {self.directory} is closed since this failed: {error}")
             where = f"{self.directory}/{self._segments[-1][0]}, offset {self._offset}"
-            raise WriteFailed(f"{where}: {what} failed: {error}; the log is closed, restart the member") from error
+            raise WriteFailed(f"{where}: {what} failed: {error}; restart the member when this is mended") from error
 
 
 def _parent(directory: str) -> str:
@@ -230,12 +233,8 @@ def _clear_behind(segment: File, offset: int, segment_bytes: int) -> None:
     look like its successors. And what was read may be from a process that died before its sync: from now on it counts
     as promised.
     """
-    size = segment.size()
-    rest = segment.read(offset, size - offset)
-    if rest.strip(b"\0"):
-        segment.truncate(offset)
-    if rest.strip(b"\0") or size < segment_bytes:
-        segment.preallocate(max(size, segment_bytes))
+    segment.truncate(offset)
+    segment.preallocate(segment_bytes)
     segment.sync()
 
 
