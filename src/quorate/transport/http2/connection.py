@@ -1,13 +1,38 @@
-"""One HTTP/2 connection, either side: bytes in, events out (RFC 9113)."""
+"""One HTTP/2 connection, either side: the door, the loop over the frames, and the frames of the connection itself.
+
+Sections are of RFC 9113.
+"""
 
 from __future__ import annotations
 
 from quorate.transport.http2 import frames
 from quorate.transport.http2.errors import ErrorCode, GoingAwayError, RemoteProtocolError, TooManyStreamsError
-from quorate.transport.http2.events import DataReceived, Event, Headers, HeadersReceived
+from quorate.transport.http2.events import (
+    DataReceived,
+    Event,
+    GoAwayReceived,
+    Headers,
+    HeadersReceived,
+    PingAcked,
+    PingReceived,
+    SettingsReceived,
+    StreamReset,
+)
 from quorate.transport.http2.fields import REQUEST
-from quorate.transport.http2.frames import DATA, END_HEADERS, END_STREAM, HEAD, HEADERS, MAX_31, PADDED, PREFACE
-from quorate.transport.http2.limits import MAX_FRAME_SIZE, Limits
+from quorate.transport.http2.frames import (
+    ACK,
+    CONTINUATION,
+    DATA,
+    END_HEADERS,
+    END_STREAM,
+    HEAD,
+    HEADERS,
+    MAX_31,
+    PADDED,
+    PREFACE,
+    SETTINGS,
+)
+from quorate.transport.http2.limits import MAX_FRAME_SIZE, MAX_QUEUED_ACKS, SETTINGS_COST, Limits
 from quorate.transport.http2.receiving import Receiver
 from quorate.transport.http2.streams import BODY, ENDED, IDLE, Stream
 
@@ -180,3 +205,141 @@ class Connection(Receiver):
         if self._streams:
             return False
         return self._going_away if self._client else self._last_accepted < MAX_31
+
+    # -- the peer's side ------------------------------------------------------------------------------------------
+
+    def _greet(self, data: bytes) -> int:
+        """Check the peer's preface (§3.4); the position after it, with `_greeted` once SETTINGS is seen to follow."""
+        start = 0
+        if not self._client:
+            if not data.startswith(PREFACE[: len(data)]):
+                raise RemoteProtocolError(ErrorCode.PROTOCOL_ERROR, "not an HTTP/2 connection preface")
+            start = len(PREFACE)
+        if len(data) < start + 5:
+            return 0
+        if data[start + 3] != SETTINGS or data[start + 4] & ACK:
+            raise RemoteProtocolError(ErrorCode.PROTOCOL_ERROR, "the first frame is not SETTINGS")
+        self._greeted = True
+        return start
+
+    def _handle(self, kind: int, flags: int, stream_id: int, payload: bytes) -> None:
+        assembly = self._assembly
+        if assembly is not None and (kind != CONTINUATION or stream_id != assembly.stream_id):  # §6.10
+            raise RemoteProtocolError(ErrorCode.PROTOCOL_ERROR, "frame inside a header block")
+        if kind < len(_HANDLERS):
+            _HANDLERS[kind](self, flags, stream_id, payload)
+        else:
+            self._count_idle(1)  # §5.5: unknown frames are ignored
+
+    def _on_settings(self, flags: int, stream_id: int, payload: bytes) -> None:
+        """§6.5"""
+        if stream_id:
+            raise RemoteProtocolError(ErrorCode.PROTOCOL_ERROR, "SETTINGS on a stream")
+        self._count_idle(SETTINGS_COST)
+        if flags & ACK:
+            if payload:
+                raise RemoteProtocolError(ErrorCode.FRAME_SIZE_ERROR, "SETTINGS ACK with a payload")
+            return
+        values = frames.parse_settings(payload, from_server=self._client)
+        self._queue_ack(frames.frame(SETTINGS, ACK, 0, b""))
+        if frames.HEADER_TABLE_SIZE in values:
+            self._encoder.resize(values[frames.HEADER_TABLE_SIZE])
+        self._max_streams = values.get(frames.MAX_CONCURRENT_STREAMS, self._max_streams)
+        self._frame_limit = values.get(frames.MAX_FRAME_SIZE, self._frame_limit)
+        if frames.INITIAL_WINDOW_SIZE in values:
+            self._set_initial_window(values[frames.INITIAL_WINDOW_SIZE])
+        self._events.append(SettingsReceived(values))
+
+    def _set_initial_window(self, size: int) -> None:
+        """§6.9.2: all streams' windows move, below zero too, but not above 2^31-1."""
+        grown = size > self._initial_window
+        self._initial_window = size
+        if not grown:
+            return
+        if size + self._highest_credit > MAX_31:
+            self._highest_credit = max((stream.credit for stream in self._streams.values()), default=0)
+            if size + self._highest_credit > MAX_31:
+                raise RemoteProtocolError(ErrorCode.FLOW_CONTROL_ERROR, "a stream's window above 2^31-1")
+        if self._pending:
+            for stream in [stream for stream in self._streams.values() if stream.queue is not None]:
+                self._resume(stream, -1)
+
+    def _on_ping(self, flags: int, stream_id: int, payload: bytes) -> None:
+        """§6.7"""
+        if stream_id:
+            raise RemoteProtocolError(ErrorCode.PROTOCOL_ERROR, "PING on a stream")
+        if len(payload) != 8:
+            raise RemoteProtocolError(ErrorCode.FRAME_SIZE_ERROR, "PING length is not 8")
+        if flags & ACK:
+            self._events.append(PingAcked(payload))
+        else:
+            self._queue_ack(frames.frame(frames.PING, ACK, 0, payload))
+            self._events.append(PingReceived(payload))
+
+    def _on_goaway(self, _flags: int, stream_id: int, payload: bytes) -> None:
+        """§6.8"""
+        if stream_id:
+            raise RemoteProtocolError(ErrorCode.PROTOCOL_ERROR, "GOAWAY on a stream")
+        if len(payload) < 8:
+            raise RemoteProtocolError(ErrorCode.FRAME_SIZE_ERROR, "GOAWAY shorter than 8")
+        last, code = frames.TWO_WORDS.unpack_from(payload)
+        last &= MAX_31
+        if last > self._peer_last:
+            raise RemoteProtocolError(ErrorCode.PROTOCOL_ERROR, "GOAWAY with a larger last stream")
+        self._peer_last = last
+        self._count_idle(1)
+        self._events.append(GoAwayReceived(last, code, payload[8:]))
+        if self._client:
+            self._going_away = True
+            for stream in [stream for stream in self._streams.values() if stream.stream_id > last]:
+                self._forget(stream)
+                self._events.append(StreamReset(stream.stream_id, ErrorCode.REFUSED_STREAM, True))
+
+    def _on_window_update(self, _flags: int, stream_id: int, payload: bytes) -> None:
+        """§6.9"""
+        if len(payload) != 4:
+            raise RemoteProtocolError(ErrorCode.FRAME_SIZE_ERROR, "WINDOW_UPDATE length is not 4")
+        increment = int.from_bytes(payload, "big") & MAX_31
+        if not stream_id:
+            if not increment:
+                raise RemoteProtocolError(ErrorCode.PROTOCOL_ERROR, "WINDOW_UPDATE of 0")
+            self._send_window += increment
+            if self._send_window > MAX_31:  # §6.9.1
+                raise RemoteProtocolError(ErrorCode.FLOW_CONTROL_ERROR, "the connection's window above 2^31-1")
+            self._resume_ready()
+            return
+        self._check_not_idle(stream_id)
+        stream = self._streams.get(stream_id)
+        if stream is None:
+            return  # §5.1 closed: may come late
+        if not increment:
+            self._fault(stream_id, ErrorCode.PROTOCOL_ERROR)
+            return
+        stream.credit += increment
+        if self._initial_window + stream.credit > MAX_31:
+            self._fault(stream_id, ErrorCode.FLOW_CONTROL_ERROR)
+            return
+        self._highest_credit = max(self._highest_credit, stream.credit)
+        if stream.queue is not None:
+            self._resume(stream, -1)
+
+    def _queue_ack(self, ack: bytes) -> None:
+        self._queued_acks += 1
+        if self._queued_acks > MAX_QUEUED_ACKS:  # §10.5
+            raise RemoteProtocolError(ErrorCode.ENHANCE_YOUR_CALM, "too many frames to acknowledge")
+        self._out.append(ack)
+
+
+#: By frame type.
+_HANDLERS = (
+    Connection._on_data,
+    Connection._on_headers,
+    Connection._on_priority,
+    Connection._on_rst_stream,
+    Connection._on_settings,
+    Connection._on_push_promise,
+    Connection._on_ping,
+    Connection._on_goaway,
+    Connection._on_window_update,
+    Connection._on_continuation,
+)

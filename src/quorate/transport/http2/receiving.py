@@ -1,4 +1,4 @@
-"""The receiving half of a connection: what each frame means (RFC 9113 §6), one method a frame."""
+"""The receiving half of a connection: what the frames of streams mean (RFC 9113 §5.1, §6, §8.1)."""
 
 from __future__ import annotations
 
@@ -7,22 +7,16 @@ from quorate.transport.http2.decoder import Decoder
 from quorate.transport.http2.errors import ErrorCode, RemoteProtocolError
 from quorate.transport.http2.events import (
     DataReceived,
-    GoAwayReceived,
     HeadersReceived,
-    PingAcked,
-    PingReceived,
-    SettingsReceived,
     StreamReset,
 )
 from quorate.transport.http2.fields import INTERIM, REQUEST, RESPONSE, TRAILERS, Block
-from quorate.transport.http2.frames import ACK, CONTINUATION, END_HEADERS, END_STREAM, MAX_31, PREFACE, SETTINGS
+from quorate.transport.http2.frames import END_HEADERS, END_STREAM, MAX_31
 from quorate.transport.http2.limits import (
     MAX_CONTINUATIONS,
     MAX_HEADER_BLOCK,
     MAX_IDLE_FRAMES,
-    MAX_QUEUED_ACKS,
     MAX_WASTED_STREAMS,
-    SETTINGS_COST,
     Limits,
 )
 from quorate.transport.http2.sending import Sender
@@ -61,29 +55,6 @@ class Receiver(Sender):
         self._going_away = False  # client: opens no more; server: has announced its GOAWAY
         self._last_accepted = MAX_31  # server: the last stream id of its GOAWAY
         self._peer_last = MAX_31  # the last stream id of the peer's GOAWAY
-
-    def _greet(self, data: bytes) -> int:
-        """Check the peer's preface (§3.4); the position after it, with `_greeted` once SETTINGS is seen to follow."""
-        start = 0
-        if not self._client:
-            if not data.startswith(PREFACE[: len(data)]):
-                raise RemoteProtocolError(ErrorCode.PROTOCOL_ERROR, "not an HTTP/2 connection preface")
-            start = len(PREFACE)
-        if len(data) < start + 5:
-            return 0
-        if data[start + 3] != SETTINGS or data[start + 4] & ACK:
-            raise RemoteProtocolError(ErrorCode.PROTOCOL_ERROR, "the first frame is not SETTINGS")
-        self._greeted = True
-        return start
-
-    def _handle(self, kind: int, flags: int, stream_id: int, payload: bytes) -> None:
-        assembly = self._assembly
-        if assembly is not None and (kind != CONTINUATION or stream_id != assembly.stream_id):  # §6.10
-            raise RemoteProtocolError(ErrorCode.PROTOCOL_ERROR, "frame inside a header block")
-        if kind < len(_HANDLERS):
-            _HANDLERS[kind](self, flags, stream_id, payload)
-        else:
-            self._count_idle(1)  # §5.5: unknown frames are ignored
 
     def acknowledge(self, stream_id: int, n: int) -> None:
         """The consumer has taken `n` bytes of DATA: grant the peer as many anew, on the stream and the connection.
@@ -253,100 +224,6 @@ class Receiver(Sender):
         """§8.4: a client never pushes, and we as a client have forbidden it."""
         raise RemoteProtocolError(ErrorCode.PROTOCOL_ERROR, "PUSH_PROMISE is not allowed")
 
-    # -- connection ----------------------------------------------------------------------------------------------
-
-    def _on_settings(self, flags: int, stream_id: int, payload: bytes) -> None:
-        """§6.5"""
-        if stream_id:
-            raise RemoteProtocolError(ErrorCode.PROTOCOL_ERROR, "SETTINGS on a stream")
-        self._count_idle(SETTINGS_COST)
-        if flags & ACK:
-            if payload:
-                raise RemoteProtocolError(ErrorCode.FRAME_SIZE_ERROR, "SETTINGS ACK with a payload")
-            return
-        values = frames.parse_settings(payload, from_server=self._client)
-        self._queue_ack(frames.frame(SETTINGS, ACK, 0, b""))
-        if frames.HEADER_TABLE_SIZE in values:
-            self._encoder.resize(values[frames.HEADER_TABLE_SIZE])
-        self._max_streams = values.get(frames.MAX_CONCURRENT_STREAMS, self._max_streams)
-        self._frame_limit = values.get(frames.MAX_FRAME_SIZE, self._frame_limit)
-        if frames.INITIAL_WINDOW_SIZE in values:
-            self._set_initial_window(values[frames.INITIAL_WINDOW_SIZE])
-        self._events.append(SettingsReceived(values))
-
-    def _set_initial_window(self, size: int) -> None:
-        """§6.9.2: all streams' windows move, below zero too, but not above 2^31-1."""
-        grown = size > self._initial_window
-        self._initial_window = size
-        if not grown:
-            return
-        if size + self._highest_credit > MAX_31:
-            self._highest_credit = max((stream.credit for stream in self._streams.values()), default=0)
-            if size + self._highest_credit > MAX_31:
-                raise RemoteProtocolError(ErrorCode.FLOW_CONTROL_ERROR, "a stream's window above 2^31-1")
-        if self._pending:
-            for stream in [stream for stream in self._streams.values() if stream.queue is not None]:
-                self._resume(stream, -1)
-
-    def _on_ping(self, flags: int, stream_id: int, payload: bytes) -> None:
-        """§6.7"""
-        if stream_id:
-            raise RemoteProtocolError(ErrorCode.PROTOCOL_ERROR, "PING on a stream")
-        if len(payload) != 8:
-            raise RemoteProtocolError(ErrorCode.FRAME_SIZE_ERROR, "PING length is not 8")
-        if flags & ACK:
-            self._events.append(PingAcked(payload))
-        else:
-            self._queue_ack(frames.frame(frames.PING, ACK, 0, payload))
-            self._events.append(PingReceived(payload))
-
-    def _on_goaway(self, _flags: int, stream_id: int, payload: bytes) -> None:
-        """§6.8"""
-        if stream_id:
-            raise RemoteProtocolError(ErrorCode.PROTOCOL_ERROR, "GOAWAY on a stream")
-        if len(payload) < 8:
-            raise RemoteProtocolError(ErrorCode.FRAME_SIZE_ERROR, "GOAWAY shorter than 8")
-        last, code = frames.TWO_WORDS.unpack_from(payload)
-        last &= MAX_31
-        if last > self._peer_last:
-            raise RemoteProtocolError(ErrorCode.PROTOCOL_ERROR, "GOAWAY with a larger last stream")
-        self._peer_last = last
-        self._count_idle(1)
-        self._events.append(GoAwayReceived(last, code, payload[8:]))
-        if self._client:
-            self._going_away = True
-            for stream in [stream for stream in self._streams.values() if stream.stream_id > last]:
-                self._forget(stream)
-                self._events.append(StreamReset(stream.stream_id, ErrorCode.REFUSED_STREAM, True))
-
-    def _on_window_update(self, _flags: int, stream_id: int, payload: bytes) -> None:
-        """§6.9"""
-        if len(payload) != 4:
-            raise RemoteProtocolError(ErrorCode.FRAME_SIZE_ERROR, "WINDOW_UPDATE length is not 4")
-        increment = int.from_bytes(payload, "big") & MAX_31
-        if not stream_id:
-            if not increment:
-                raise RemoteProtocolError(ErrorCode.PROTOCOL_ERROR, "WINDOW_UPDATE of 0")
-            self._send_window += increment
-            if self._send_window > MAX_31:  # §6.9.1
-                raise RemoteProtocolError(ErrorCode.FLOW_CONTROL_ERROR, "the connection's window above 2^31-1")
-            self._resume_ready()
-            return
-        self._check_not_idle(stream_id)
-        stream = self._streams.get(stream_id)
-        if stream is None:
-            return  # §5.1 closed: may come late
-        if not increment:
-            self._fault(stream_id, ErrorCode.PROTOCOL_ERROR)
-            return
-        stream.credit += increment
-        if self._initial_window + stream.credit > MAX_31:
-            self._fault(stream_id, ErrorCode.FLOW_CONTROL_ERROR)
-            return
-        self._highest_credit = max(self._highest_credit, stream.credit)
-        if stream.queue is not None:
-            self._resume(stream, -1)
-
     # -- inside --------------------------------------------------------------------------------------------------
 
     def _check_not_idle(self, stream_id: int, code: ErrorCode = ErrorCode.PROTOCOL_ERROR) -> None:
@@ -397,12 +274,6 @@ class Receiver(Sender):
             self._out.append(frames.window_update(0, self._owed))
             self._owed = 0
 
-    def _queue_ack(self, ack: bytes) -> None:
-        self._queued_acks += 1
-        if self._queued_acks > MAX_QUEUED_ACKS:  # §10.5
-            raise RemoteProtocolError(ErrorCode.ENHANCE_YOUR_CALM, "too many frames to acknowledge")
-        self._out.append(ack)
-
     def _count_idle(self, cost: int) -> None:
         self._idle_frames += cost
         if self._idle_frames > MAX_IDLE_FRAMES:  # §10.5
@@ -415,18 +286,3 @@ class Receiver(Sender):
         self._wasted += 1
         if self._wasted > MAX_WASTED_STREAMS:  # §10.5
             raise RemoteProtocolError(ErrorCode.ENHANCE_YOUR_CALM, "too many streams reset")
-
-
-#: By frame type.
-_HANDLERS = (
-    Receiver._on_data,
-    Receiver._on_headers,
-    Receiver._on_priority,
-    Receiver._on_rst_stream,
-    Receiver._on_settings,
-    Receiver._on_push_promise,
-    Receiver._on_ping,
-    Receiver._on_goaway,
-    Receiver._on_window_update,
-    Receiver._on_continuation,
-)
