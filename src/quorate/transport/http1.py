@@ -36,6 +36,9 @@ BODY_TIMEOUT = 300.0
 IDLE_TIMEOUT = 300.0
 """Seconds a connection may wait for its next request."""
 
+LINGER = 0.5
+"""Seconds a refused peer may go on sending into the void: hanging up at once could destroy the answer on its way."""
+
 STALL_TIMEOUT = 20.0
 """Seconds a full socket may take no byte before it is closed."""
 
@@ -111,6 +114,7 @@ class Http1Connection(asyncio.Protocol):
         self._task: asyncio.Task[None] | None = None
         self._streaming = False
         self._draining = False
+        self._refused = False
         self._timer: asyncio.TimerHandle | None = None
         self._writable: asyncio.Future[None] | None = None
         self._stall_timer: asyncio.TimerHandle | None = None
@@ -127,6 +131,8 @@ class Http1Connection(asyncio.Protocol):
         self._on_close(self)
 
     def data_received(self, data: bytes) -> None:
+        if self._refused:
+            return
         self._h11.receive_data(data)
         if self._task is None:
             self._advance()
@@ -166,7 +172,7 @@ class Http1Connection(asyncio.Protocol):
 
     def _advance(self) -> None:
         """Take events until a request is whole or more bytes are needed."""
-        while self._task is None and not self._transport.is_closing():
+        while self._task is None and not self._refused and not self._transport.is_closing():
             try:
                 event = self._h11.next_event()
             except h11.RemoteProtocolError as error:
@@ -258,7 +264,6 @@ class Http1Connection(asyncio.Protocol):
 
     def _refuse(self, status: int) -> None:
         """Answer what cannot be read or will not be, and hang up: where the next request starts is unknown."""
-        self._disarm()
         text = HTTPStatus(status).phrase
         body = f"{status} {text}".encode()
         headers = [
@@ -269,7 +274,10 @@ class Http1Connection(asyncio.Protocol):
         if self._h11.our_state in (h11.IDLE, h11.SEND_RESPONSE):
             start = h11.Response(status_code=status, headers=headers, reason=text.encode())
             self._send(start, h11.Data(data=body), h11.EndOfMessage())
-        self._transport.close()
+        self._refused = True
+        if self._transport.can_write_eof():
+            self._transport.write_eof()
+        self._arm(LINGER)
 
     def _send(self, *events: Any) -> None:
         self._transport.write(b"".join(self._h11.send(event) or b"" for event in events))

@@ -124,6 +124,7 @@ class Channel:
                 (b":authority", self._authority.encode()),
                 (b"te", b"trailers"),
                 (b"content-type", b"application/grpc"),
+                (b"grpc-accept-encoding", b"gzip"),
                 (b"user-agent", _USER_AGENT),
             )
             if timeout is not None:

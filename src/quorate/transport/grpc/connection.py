@@ -167,7 +167,14 @@ class ServerConnection(Edge):
 
     def reply(self, stream_id: int, head: Head, reply: Reply) -> None:
         """Answer a unary call with OK."""
-        body = reply if type(reply) is bytes else reply.SerializeToString()  # type: ignore[union-attr]
+        if isinstance(reply, bytes):
+            body = reply
+        else:
+            try:
+                body = reply.SerializeToString()
+            except Exception as error:
+                self.fail_call(stream_id, head, error)
+                return
         if head.encoding == "gzip":
             self.machine.send_unary_reply(stream_id, GZIP_RESPONSE_HEADERS, frame_gzip(body), OK_TRAILERS)
         else:
@@ -180,8 +187,8 @@ class ServerConnection(Edge):
 
     def fail_call(self, stream_id: int, head: Head, error: BaseException, peer_ended: bool = True) -> None:
         """Answer a call that has sent nothing with the status of an error."""
-        self._calls.pop(stream_id, None)
         code, text = self._status(head, error)
+        self._calls.pop(stream_id, None)
         self.machine.send_headers(stream_id, trailers_only(code, text), True)
         self._end(stream_id, peer_ended)
 

@@ -29,6 +29,7 @@ class Edge(asyncio.Protocol):
         self._full = False
         self._reading = True
         self._written = 0
+        self._unflushed = 0
         self._stall_timeout = stall_timeout
         self._stall_timer: asyncio.TimerHandle | None = None
         self._max_unwritten = max_unwritten
@@ -54,9 +55,18 @@ class Edge(asyncio.Protocol):
             self._dirty = True
             self.loop.call_soon(self.flush)
 
+    def wake_for(self, size: int) -> None:
+        """The same for bytes of a stream. Much of them goes out at once, or who sends on would not see it pending."""
+        self._unflushed += size
+        if self._unflushed > SOCKET_HIGH:
+            self.flush()
+        else:
+            self.wake()
+
     def flush(self) -> None:
         """Write what the machine lets go. What a full socket does not take waits in the transport's buffer."""
         self._dirty = False
+        self._unflushed = 0
         output = self.machine.output()
         if output and self.connected:
             self._written += len(output)

@@ -118,7 +118,7 @@ class Outlet:
     def put(self, data: bytes, end_stream: bool = False) -> None:
         """Queue bytes on the stream."""
         self.edge.machine.send_data(self.stream_id, data, end_stream)
-        self.edge.wake()
+        self.edge.wake_for(len(data))
         if self.on_drain is not None and self.pending > STREAM_LOW:
             self.edge.undrained.add(self)
 
