@@ -41,6 +41,7 @@ class SlowSink:
         self.stream: Any = None
 
     def deliver(self, batch: WatchBatch) -> bool:
+        assert batch.watch_id in (-1, *self.stream.ids()), "told after its end"
         if self.dice.random() < 0.02:
             self.cancel(self.dice.choice(list(self.stories)))
         if self.room == 0:
