@@ -6,6 +6,7 @@ Run: python bench/micro_http2.py
 from __future__ import annotations
 
 import time
+from itertools import pairwise
 
 from quorate.transport.http2 import Connection, DataReceived, Headers
 
@@ -47,7 +48,7 @@ def measure(calls_per_read: int, deadlines: bool) -> list[float]:
         times.append(time.perf_counter())
         client.receive(answer)
         times.append(time.perf_counter())
-        rounds.append(tuple(later - earlier for earlier, later in zip(times, times[1:], strict=False)))
+        rounds.append(tuple(later - earlier for earlier, later in pairwise(times)))
     return [sorted(column)[len(column) // 10] / calls_per_read * 1e6 for column in zip(*rounds, strict=True)]
 
 

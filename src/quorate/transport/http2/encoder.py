@@ -70,7 +70,7 @@ class Encoder:
                     indexed_only = False
                     continue
                 index = _FIRST_DYNAMIC + self._inserted - number
-            parts.append(_integer(0x80, 0x7F, index))
+            parts.append(_INDEXED[index])
         block = b"".join(parts)
         if indexed_only and type(headers) is tuple:
             if len(self.blocks) >= CACHED_HEADERS:
@@ -146,3 +146,7 @@ def _integer(pattern: int, mask: int, value: int) -> bytes:
 def _string(text: bytes) -> bytes:
     """RFC 7541 §5.2, never Huffman: literals are rare here, and plain ones are cheaper for both ends."""
     return _integer(0x00, 0x7F, len(text)) + text
+
+
+#: RFC 7541 §6.1, by index: no table of ours holds more entries.
+_INDEXED = tuple(_integer(0x80, 0x7F, index) for index in range(_FIRST_DYNAMIC + ENCODER_TABLE_SIZE // ENTRY_OVERHEAD))
