@@ -144,7 +144,7 @@ async def _serve(config: Config) -> int:
         log.fatal("member stopped by an error", error=str(member.failed.exception()))
         await member.abort()
         return 1
-    number = received.result()
+    number: signal.Signals = received.result()
     log.info("received signal; shutting down", signal=number.name)
     for caught in (signal.SIGINT, signal.SIGTERM):
         loop.remove_signal_handler(caught)

@@ -30,6 +30,7 @@ class LeaseKeeper:
 
     def __init__(self, server: Server) -> None:
         self._server = server
+        self._loop = asyncio.get_running_loop()
         self._revoking: dict[int, asyncio.Task[None]] = {}
         self._slots = asyncio.Semaphore(MAX_REVOKES)
         self._look_at = 0.0
@@ -39,18 +40,18 @@ class LeaseKeeper:
         does not lead: only the leader's clock counts."""
         server = self._server
         await asyncio.shield(server.read_barrier())
-        if lease_id in self._revoking:
-            # Expired and on its way out: the client must learn that, not that it was renewed.
-            await asyncio.wait([self._revoking[lease_id]])
+        if server.lessor.is_expired(lease_id, self._loop.time()):
+            # The client must learn that it came too late, not that it may go on.
+            await asyncio.wait([self._revocation(lease_id)])
         if server.lessor.needs_checkpoint_reset(lease_id):
             await server.propose(_checkpoint([(lease_id, 0)]))
-        return server.lessor.renew(lease_id, asyncio.get_running_loop().time())
+        return server.lessor.renew(lease_id, self._loop.time())
 
     async def time_to_live(self, lease_id: int) -> TimeToLive | None:
         """Time left, time granted and keys of a lease, or None if there is no such lease."""
         await self._server.read_barrier()
         try:
-            return self._server.lessor.time_to_live(lease_id, asyncio.get_running_loop().time())
+            return self._server.lessor.time_to_live(lease_id, self._loop.time())
         except errors.LeaseNotFound:
             return None
 
@@ -64,10 +65,15 @@ class LeaseKeeper:
             return
         self._look_at = now + LOOK_INTERVAL
         for lease_id in self._server.lessor.expired(now, MAX_EXPIRED):
-            if lease_id not in self._revoking:
-                self._revoking[lease_id] = self._server.spawn(self._revoke(lease_id))
+            self._revocation(lease_id)
         if checkpoints := self._server.lessor.checkpoints(now):
             self._server.spawn(self._propose_checkpoints(checkpoints))
+
+    def _revocation(self, lease_id: int) -> asyncio.Task[None]:
+        """The one revocation of a lease that is under way; begun here if there is none."""
+        if lease_id not in self._revoking:
+            self._revoking[lease_id] = self._server.spawn(self._revoke(lease_id))
+        return self._revoking[lease_id]
 
     async def _revoke(self, lease_id: int) -> None:
         try:

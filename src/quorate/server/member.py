@@ -124,6 +124,8 @@ class Server:
             log.info("setting up initial cluster version", cluster_version=CLUSTER_VERSION)
             request = membership_pb2.ClusterVersionSetRequest(ver=CLUSTER_VERSION)
             await self.propose(Internal(cluster_version_set=request))
+        if self.cluster.version is not None and self.storage_version != self.cluster.version:
+            schema.put_storage_version(self.backend, self.cluster.version)
         config = self.config
         if config.auto_compaction_retention > 0:
             compactor = AutoCompactor(

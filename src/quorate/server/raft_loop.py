@@ -49,6 +49,8 @@ class RaftLoop:
         self._poked = False
         self._stopped = False
         self._saved = storage.initial_state()[0]
+        self._confirmation: Message | None = None
+        """What the last batch with entries will tell raft when it is durable."""
         self._unsaved: HardState | None = None
         """A commit index that waits for the next batch: it need not be durable, so it is not worth a write."""
 
@@ -105,13 +107,19 @@ class RaftLoop:
         state: HardState | None = HardState(message.term, message.vote, message.commit)
         if state == HardState():
             state = None
-        if not message.entries and not message.responses and state is not None and self._only_commits(state):
-            self._unsaved = state
-            return
+        responses = message.responses
+        if not message.entries:
+            # Raft asks anew to be told about entries that are on their way already; once is enough.
+            responses = [response for response in responses if response != self._confirmation]
+            if not responses and (state is None or self._only_commits(state)):
+                self._unsaved = state or self._unsaved
+                return
+        if responses and responses[-1].type == MessageType.STORAGE_APPEND_RESP:
+            self._confirmation = responses[-1]
         state = state or self._unsaved
         self._unsaved = None
         self._saved = state or self._saved
-        done = partial(self._appended, message.entries, state, message.responses)
+        done = partial(self._appended, message.entries, state, responses)
         self._writer.submit(state, message.entries, None, partial(self._from_thread, done))
 
     def _only_commits(self, state: HardState) -> bool:

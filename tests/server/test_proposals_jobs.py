@@ -1,0 +1,122 @@
+"""Who waits for which entry, and long jobs in bites."""
+
+import asyncio
+from collections.abc import Generator
+
+import pytest
+
+from quorate.api import errors
+from quorate.server.compactor import AutoCompactor
+from quorate.server.jobs import Jobs
+from quorate.server.proposals import Proposals
+
+
+async def test_a_result_reaches_its_waiter_once() -> None:
+    proposals: Proposals[str] = Proposals(asyncio.get_running_loop(), 7.0)
+    future = proposals.add(1)
+    proposals.resolve(2, "for nobody")
+    proposals.resolve(1, "done")
+    proposals.resolve(1, "again")
+    assert await future == "done"
+    assert len(proposals) == 0
+
+
+async def test_an_error_is_a_result() -> None:
+    proposals: Proposals[str] = Proposals(asyncio.get_running_loop(), 7.0)
+    future = proposals.add(1)
+    proposals.resolve(1, errors.LeaseNotFound())
+    with pytest.raises(errors.LeaseNotFound):
+        await future
+
+
+async def test_a_waiter_that_left_is_no_trouble() -> None:
+    proposals: Proposals[str] = Proposals(asyncio.get_running_loop(), 7.0)
+    proposals.add(1).cancel()
+    proposals.resolve(1, "done")
+
+
+async def test_only_what_waited_its_time_expires() -> None:
+    loop = asyncio.get_running_loop()
+    proposals: Proposals[str] = Proposals(loop, 7.0)
+    future = proposals.add(1)
+    proposals.expire(loop.time() + 6.9, errors.Timeout)
+    assert not future.done()
+    proposals.expire(loop.time() + 7.1, errors.Timeout)
+    with pytest.raises(errors.Timeout):
+        await future
+
+
+async def test_jobs_run_one_after_the_other_and_give_their_result() -> None:
+    failures: list[BaseException] = []
+    jobs = Jobs(asyncio.get_running_loop(), failures.append)
+    order: list[str] = []
+
+    def job(name: str, bites: int) -> Generator[None, None, str]:
+        for bite in range(bites):
+            order.append(f"{name}{bite}")
+            yield
+        return name
+
+    first, second = jobs.submit(job("a", 2)), jobs.submit(job("b", 1))
+    await jobs.idle()
+    assert (await first, await second) == ("a", "b")
+    assert order == ["a0", "a1", "b0"]
+    assert not failures
+
+
+async def test_a_job_that_breaks_is_reported() -> None:
+    failures: list[BaseException] = []
+    failed = asyncio.Event()
+
+    def fail(error: BaseException) -> None:
+        failures.append(error)
+        failed.set()
+
+    def job() -> Generator[None, None, None]:
+        yield
+        raise RuntimeError("broken row")
+
+    Jobs(asyncio.get_running_loop(), fail).submit(job())
+    await asyncio.wait_for(failed.wait(), 5)
+    assert str(failures[0]) == "broken row"
+
+
+async def test_periodic_compaction_goes_to_the_revision_that_is_old_enough() -> None:
+    compacted: list[int] = []
+    revision = 0
+    enough = asyncio.Event()
+
+    def read_revision() -> int:
+        nonlocal revision
+        revision += 10
+        return revision
+
+    async def compact(target: int) -> None:
+        compacted.append(target)
+        if len(compacted) == 2:
+            enough.set()
+
+    compactor = AutoCompactor("periodic", 0.05, read_revision, compact, lambda: True)
+    task = asyncio.ensure_future(compactor.run())
+    await asyncio.wait_for(enough.wait(), 10)
+    task.cancel()
+    # Ten samples a period: the first compaction is to the first sample, the next a period later.
+    assert compacted[:2] == [10, 110]
+
+
+async def test_a_member_that_does_not_lead_compacts_nothing() -> None:
+    looks = 0
+    looked = asyncio.Event()
+
+    def leading() -> bool:
+        nonlocal looks
+        looks += 1
+        looked.set()
+        return False
+
+    async def compact(target: int) -> None:
+        raise AssertionError("compacted without leading")
+
+    task = asyncio.ensure_future(AutoCompactor("periodic", 0.02, lambda: 5, compact, leading).run())
+    await asyncio.wait_for(looked.wait(), 10)
+    task.cancel()
