@@ -10,6 +10,7 @@ from faulty_files import FaultyFiles
 from quorate.api.raftpb import ConfState, Entry, HardState
 from quorate.storage.files import FileLocked, OsFiles
 from quorate.storage.wal import WAL, WalClosed, WalSnapshot, WalWriter, WriteFailed, read_only
+from quorate.storage.wal.writer import PATIENCE_SECONDS
 
 SMALL = 8192
 
@@ -39,7 +40,7 @@ def test_everything_is_saved_and_answered_in_order(tmp_path: Path) -> None:
 
 def test_what_is_queued_goes_into_one_write_and_one_sync() -> None:
     files = FaultyFiles()
-    wal = WAL.create(files, "/wal", b"member")
+    wal = WAL.create(files, "/wal", b"member", segment_bytes=65536)
     syncs: list[float] = []
     wal.on_sync = syncs.append
     writer = WalWriter(wal)
@@ -131,3 +132,25 @@ def test_segments_are_released_behind_what_was_submitted(tmp_path: Path) -> None
         last.lock()
     last.close()
     writer.close()
+
+
+def test_the_owner_gives_way_only_when_an_answer_is_overdue(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, slept = [100.0], []
+    monkeypatch.setattr("quorate.storage.wal.writer.time.sleep", slept.append)
+    monkeypatch.setattr("quorate.storage.wal.writer.time.perf_counter", lambda: now[0])
+    writer = WalWriter(WAL.create(FaultyFiles(), "/wal", b"member", segment_bytes=SMALL))
+
+    def turn(seconds: float) -> int:
+        now[0] += seconds
+        writer.give_way()
+        return len(slept)
+
+    assert turn(1) == 0
+    writer.submit(None, [entry(1)], None, lambda _: None)
+    assert turn(PATIENCE_SECONDS / 2) == 0
+    assert turn(PATIENCE_SECONDS) == 1
+    assert turn(PATIENCE_SECONDS) == 2
+    writer.step()
+    assert turn(PATIENCE_SECONDS * 2) == 2
+    writer.submit(None, [entry(2)], None, lambda _: None)
+    assert turn(PATIENCE_SECONDS / 2) == 2, "the wait counts from the last answer or turn without work"
