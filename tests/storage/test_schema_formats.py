@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
+import google_crc32c
 import pytest
 
 from quorate.api.pb import auth_pb2
@@ -163,6 +164,51 @@ def test_auth_rows(store: Backend) -> None:
     schema.delete_user(store, b"u")
     schema.delete_role(store, b"r")
     assert rows(store, schema.AUTH_USERS) == rows(store, schema.AUTH_ROLES) == {}
+
+
+def drain(job: Generator[None, None, int]) -> tuple[int, int]:
+    """(value, bites) of a job."""
+    bites = 0
+    while True:
+        try:
+            next(job)
+        except StopIteration as end:
+            return end.value, bites
+        bites += 1
+
+
+def test_the_hash_of_a_database_covers_all_but_three_rows_of_meta(store: Backend) -> None:
+    names = b"alarmauthauthRolesauthUsersclusterkeyleasemembersmembers_removedmeta"
+    assert drain(schema.hash_buckets(store)) == (google_crc32c.value(names), 0)
+    schema.put_applied(store, 5, 2)
+    schema.put_storage_version(store, "3.7.0")
+    schema.put_cluster_version(store, "3.7.0")
+    schema.put_finished_compact_revision(store, 1)
+    for number in range(2500):
+        store.put(schema.KEY, b"%08d" % number, b"v")
+    assert drain(schema.hash_buckets(store))[0] == google_crc32c.value(names)
+    store.commit()
+    head, tail = names.split(b"clusterkey")
+    rows = b"".join(b"%08dv" % number for number in range(2500))
+    finished = b"finishedCompactRev" + bytes.fromhex("00000000000000015f0000000000000000")
+    expected = google_crc32c.value(head + b"clusterclusterVersion3.7.0key" + rows + tail + finished)
+    assert drain(schema.hash_buckets(store)) == (expected, 2)
+
+
+def test_a_hash_under_way_sees_no_later_rows_and_may_be_given_up(store: Backend) -> None:
+    for number in range(1500):
+        store.put(schema.KEY, b"%08d" % number, b"v")
+    store.commit()
+    before, _ = drain(schema.hash_buckets(store))
+    job = schema.hash_buckets(store)
+    next(job)
+    store.delete(schema.KEY, b"%08d" % 1400)
+    store.commit()
+    assert drain(job)[0] == before
+    given_up = schema.hash_buckets(store)
+    next(given_up)
+    store.close()
+    given_up.close()
 
 
 def test_json_is_escaped_as_go_does() -> None:

@@ -1,29 +1,40 @@
-"""The hash of a whole database, by which two copies of one can be told apart."""
+"""The hash of a whole database: what Maintenance.Hash answers."""
 
 from __future__ import annotations
 
 from collections.abc import Generator
 
-import google_crc32c
+from google_crc32c import extend
 
-from quorate.storage.schema.buckets import BUCKETS, META, Store
+from quorate.storage.backend import Backend, Bucket
+from quorate.storage.schema.buckets import BUCKETS, META
+from quorate.storage.schema.meta import UNHASHED
 
-BITE_ROWS = 1000
-UNHASHED = frozenset((b"consistent_index", b"term", b"storageVersion"))
-"""Keys of bucket `meta` that copies with the same contents may differ in."""
+BITE = 1000
+"""Rows hashed between two yields."""
 
 
-def hash_buckets(store: Store) -> Generator[None, None, int]:
-    """Job that ends with the CRC-32C over bucket names, keys and values, all in order."""
-    crc = 0
-    rows = 0
-    for bucket in BUCKETS:
-        crc = google_crc32c.extend(crc, bucket.name)
-        for key, value in store.scan(bucket):
-            rows += 1
-            if rows % BITE_ROWS == 0:
-                yield
-            if bucket is META and key in UNHASHED:
-                continue
-            crc = google_crc32c.extend(google_crc32c.extend(crc, key), value)
-    return crc
+def hash_buckets(backend: Backend) -> Generator[None, None, int]:
+    """CRC-32C over the name of each bucket, in name order, and every key and value in it, in key order.
+
+    Rows of bucket `meta` that members do not have alike are left out. A generator that yields between bites and
+    returns the hash; it sees the database as of its first bite, without rows that are not committed by then.
+    """
+    view = backend.view()
+    try:
+        crc, rows = 0, 0
+        for bucket in BUCKETS:
+            crc = extend(crc, bucket.name)
+            for key, value in view.scan(bucket):
+                if _counts(bucket, key):
+                    crc = extend(extend(crc, key), value)
+                rows += 1
+                if rows % BITE == 0:
+                    yield
+        return crc
+    finally:
+        view.close()
+
+
+def _counts(bucket: Bucket, key: bytes) -> bool:
+    return bucket is not META or key not in UNHASHED

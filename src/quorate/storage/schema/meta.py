@@ -15,6 +15,9 @@ _STORAGE_VERSION = b"storageVersion"
 _SCHEDULED_COMPACT = b"scheduledCompactRev"
 _FINISHED_COMPACT = b"finishedCompactRev"
 
+UNHASHED = frozenset((_CONSISTENT_INDEX, _TERM, _STORAGE_VERSION))
+"""Keys whose values members do not have alike at every moment."""
+
 _UNVERSIONED = "3.5.0"
 """Storage version of a database that has all of 3.5's fields but no version: 3.5 wrote none."""
 
