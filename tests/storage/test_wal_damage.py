@@ -58,7 +58,7 @@ def repaired(directory: Path) -> list[Entry]:
 
 
 def test_a_tail_cut_at_any_byte_loses_nothing_before_it(tmp_path: Path) -> None:
-    entries = run(1, 4, 700)
+    entries = run(1, 4, 280)
     ends = log_of(tmp_path / "wal", [[entry] for entry in entries])
     path = tmp_path / "wal" / FIRST
     whole = path.read_bytes()
