@@ -6,39 +6,44 @@ from collections.abc import Generator
 import pytest
 
 from quorate.api import errors
+from quorate.apply import Applied
 from quorate.server.compactor import AutoCompactor
 from quorate.server.jobs import Jobs
 from quorate.server.proposals import Proposals
 
+DONE = Applied(5)
+
 
 async def test_a_result_reaches_its_waiter_once() -> None:
-    proposals: Proposals[str] = Proposals(asyncio.get_running_loop(), 7.0)
-    future = proposals.add(1)
-    proposals.resolve(2, "for nobody")
-    proposals.resolve(1, "done")
-    proposals.resolve(1, "again")
-    assert await future == "done"
+    proposals = Proposals(asyncio.get_running_loop(), 7.0)
+    future = proposals.add(b"a", "put", None)
+    assert proposals.take(b"b") is None
+    proposal = proposals.take(b"a")
+    assert proposal is not None and proposal.kind == "put"
+    proposal.resolve(DONE)
+    proposal.resolve(Applied(6))
+    assert await future == DONE
     assert len(proposals) == 0
 
 
 async def test_an_error_is_a_result() -> None:
-    proposals: Proposals[str] = Proposals(asyncio.get_running_loop(), 7.0)
-    future = proposals.add(1)
-    proposals.resolve(1, errors.LeaseNotFound())
+    proposals = Proposals(asyncio.get_running_loop(), 7.0)
+    future = proposals.add(b"a", "put", None)
+    proposals.take(b"a").resolve(errors.LeaseNotFound())  # type: ignore[union-attr]
     with pytest.raises(errors.LeaseNotFound):
         await future
 
 
 async def test_a_waiter_that_left_is_no_trouble() -> None:
-    proposals: Proposals[str] = Proposals(asyncio.get_running_loop(), 7.0)
-    proposals.add(1).cancel()
-    proposals.resolve(1, "done")
+    proposals = Proposals(asyncio.get_running_loop(), 7.0)
+    proposals.add(b"a", "put", None).cancel()
+    proposals.take(b"a").resolve(DONE)  # type: ignore[union-attr]
 
 
 async def test_only_what_waited_its_time_expires() -> None:
     loop = asyncio.get_running_loop()
-    proposals: Proposals[str] = Proposals(loop, 7.0)
-    future = proposals.add(1)
+    proposals = Proposals(loop, 7.0)
+    future = proposals.add(b"a", "put", None)
     proposals.expire(loop.time() + 6.9, errors.Timeout)
     assert not future.done()
     proposals.expire(loop.time() + 7.1, errors.Timeout)

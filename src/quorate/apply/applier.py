@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from quorate.api import errors
-from quorate.api.pb import membership_pb2, raft_internal_pb2
+from quorate.api.pb import membership_pb2
 from quorate.api.pb import rpc_pb2 as rpc
 from quorate.apply.alarms import Alarms
 from quorate.apply.quota import Quota, cost_of
@@ -50,18 +50,16 @@ class Applier:
             "cluster_member_attr_set": self._set_attributes,
         }
 
-    def apply(self, request: raft_internal_pb2.InternalRaftRequest, now: float) -> Applied:
-        """Apply one request; `now` is in monotonic seconds.
+    def apply(self, kind: str, request: Any, now: float) -> Applied:
+        """Apply one request of `kind` (`api.internal`); `now` is in monotonic seconds.
 
         Raises EtcdError when that is the result on every member. Anything else raised means that this member does not
-        know what the others do with the entry, and must not go on: such as a request of a kind it has never heard of.
+        know what the others do with the entry, and must not go on: such as a request of a kind that is not built yet.
         """
-        for descriptor, value in request.ListFields():
-            handler = self._handlers.get(descriptor.name)
-            if handler is not None:
-                return handler(value, now)
-        names = [descriptor.name for descriptor, _ in request.ListFields()]
-        raise NotImplementedError(f"a log entry holds a request this release cannot apply: {names}")
+        handler = self._handlers.get(kind)
+        if handler is None:
+            raise NotImplementedError(f"a log entry holds a request this release cannot apply: {kind}")
+        return handler(request, now)
 
     # Keys.
 

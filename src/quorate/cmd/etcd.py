@@ -144,16 +144,16 @@ async def _serve(config: Config) -> int:
         log.fatal("member stopped by an error", error=str(member.failed.exception()))
         await member.abort()
         return 1
-    number: signal.Signals = received.result()
-    log.info("received signal; shutting down", signal=number.name)
+    ended_by: signal.Signals = received.result()
+    log.info("received signal; shutting down", signal=ended_by.name)
     for caught in (signal.SIGINT, signal.SIGTERM):
         loop.remove_signal_handler(caught)
         signal.signal(caught, signal.SIG_DFL)  # a second signal kills
     await member.stop()
     if os.getpid() == 1:
         return 0
-    os.kill(os.getpid(), number)
-    return 128 + number
+    os.kill(os.getpid(), ended_by)
+    return 128 + ended_by
 
 
 if __name__ == "__main__":

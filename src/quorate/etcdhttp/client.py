@@ -44,7 +44,7 @@ class ClientHandler:
             reason = "RAFT NO LEADER"
         if not reason and not serializable:
             try:
-                await self._server.read_barrier()
+                await self._server.fresh()
             except errors.EtcdError as err:
                 reason = f"RANGE ERROR:{err}"
         body = json.dumps({"health": "false" if reason else "true", "reason": reason}, separators=(",", ":"))

@@ -13,6 +13,7 @@ from quorate.api.raftpb import Entry, Message, MessageType
 from quorate.raft import sending
 from quorate.raft.config import ReadOnlyOption
 from quorate.raft.quorum import committed_index
+from quorate.raft.role import LEADER
 
 if TYPE_CHECKING:
     from quorate.raft.machine import Raft
@@ -75,6 +76,13 @@ def handle_read_index(raft: Raft, m: Message) -> None:
         _answer(raft, m, committed)
     else:
         sending.broadcast_heartbeat(raft, raft.reads.add(committed, m, raft.id))
+
+
+def index_at_hand(raft: Raft) -> int | None:
+    """The index to read at when no round is needed to know it: nobody else can lead. Else None."""
+    if raft.role == LEADER and raft.tracker.is_singleton() and raft.committed_in_term():
+        return raft.log.committed
+    return None
 
 
 def release_postponed_reads(raft: Raft) -> None:

@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from quorate.api import errors
-from quorate.api.pb import raft_internal_pb2, rpc_pb2
+from quorate.api.pb import rpc_pb2
 from quorate.lease import TimeToLive
 from quorate.pkg.jsonlog import get_log
 
@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from quorate.server.member import Server
 
 log = get_log(__name__)
-
-Internal = raft_internal_pb2.InternalRaftRequest
 
 LOOK_INTERVAL = 0.5
 """Seconds between two looks for expired leases."""
@@ -39,17 +37,17 @@ class LeaseKeeper:
         """Start the lease's time anew; its TTL in seconds. Raises LeaseNotFound, and NotPrimaryLessor when this member
         does not lead: only the leader's clock counts."""
         server = self._server
-        await asyncio.shield(server.read_barrier())
+        await server.fresh()
         if server.lessor.is_expired(lease_id, self._loop.time()):
             # The client must learn that it came too late, not that it may go on.
             await asyncio.wait([self._revocation(lease_id)])
         if server.lessor.needs_checkpoint_reset(lease_id):
-            await server.propose(_checkpoint([(lease_id, 0)]))
+            await server.propose("lease_checkpoint", _checkpoint([(lease_id, 0)]))
         return server.lessor.renew(lease_id, self._loop.time())
 
     async def time_to_live(self, lease_id: int) -> TimeToLive | None:
         """Time left, time granted and keys of a lease, or None if there is no such lease."""
-        await self._server.read_barrier()
+        await self._server.fresh()
         try:
             return self._server.lessor.time_to_live(lease_id, self._loop.time())
         except errors.LeaseNotFound:
@@ -78,7 +76,7 @@ class LeaseKeeper:
     async def _revoke(self, lease_id: int) -> None:
         try:
             async with self._slots:
-                await self._server.propose(Internal(lease_revoke=rpc_pb2.LeaseRevokeRequest(ID=lease_id)))
+                await self._server.propose("lease_revoke", rpc_pb2.LeaseRevokeRequest(ID=lease_id))
         except errors.LeaseNotFound:
             pass
         except errors.EtcdError as err:
@@ -88,16 +86,12 @@ class LeaseKeeper:
 
     async def _propose_checkpoints(self, checkpoints: list[tuple[int, int]]) -> None:
         try:
-            await self._server.propose(_checkpoint(checkpoints))
+            await self._server.propose("lease_checkpoint", _checkpoint(checkpoints))
         except errors.EtcdError as err:
             log.warn("failed to checkpoint leases", count=len(checkpoints), error=str(err))
 
 
-def _checkpoint(checkpoints: list[tuple[int, int]]) -> Internal:
-    return Internal(
-        lease_checkpoint=rpc_pb2.LeaseCheckpointRequest(
-            checkpoints=[
-                rpc_pb2.LeaseCheckpoint(ID=lease_id, remaining_TTL=remaining) for lease_id, remaining in checkpoints
-            ]
-        )
+def _checkpoint(checkpoints: list[tuple[int, int]]) -> rpc_pb2.LeaseCheckpointRequest:
+    return rpc_pb2.LeaseCheckpointRequest(
+        checkpoints=[rpc_pb2.LeaseCheckpoint(ID=lease_id, remaining_TTL=left) for lease_id, left in checkpoints]
     )

@@ -8,15 +8,19 @@ import time
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
+from google.protobuf.message import Message
+
 from quorate.api import errors
 from quorate.api.encode import HeaderEncoder
-from quorate.api.pb import membership_pb2, raft_internal_pb2, rpc_pb2
+from quorate.api.internal import encode_request
+from quorate.api.pb import membership_pb2, rpc_pb2
 from quorate.api.raftpb import Entry
 from quorate.apply import Applied, cost_of
 from quorate.pkg.ids import IdGenerator
 from quorate.pkg.jsonlog import get_log
 from quorate.raft import Config as RaftConfig
 from quorate.raft import RawNode
+from quorate.raft.reads import index_at_hand
 from quorate.server.bootstrap import Booted, boot
 from quorate.server.compactor import AutoCompactor
 from quorate.server.config import ServerConfig
@@ -36,8 +40,6 @@ from quorate.version import CLUSTER_VERSION
 
 log = get_log(__name__)
 raft_log = get_log("quorate.raft")
-
-Internal = raft_internal_pb2.InternalRaftRequest
 
 MAX_APPLY_GAP = 5000
 """Entries that may be committed and not applied yet, before proposals are refused."""
@@ -64,9 +66,9 @@ class Server:
         self._loop = loop
         self._tell_failure = fail
         self.cluster_id, self.member_id = booted.cluster_id, booted.member_id
-        self.proposals: Proposals[Applied] = Proposals(loop, config.request_timeout)
+        self.proposals = Proposals(loop, config.request_timeout)
         self.jobs = Jobs(loop, self._fail)
-        self.state = State(config, booted, self._resolve, self.jobs.submit)
+        self.state = State(config, booted, self.proposals, self.jobs.submit, lambda: self._space.exceeded())
         self.backend, self.cluster, self.store = self.state.backend, self.state.cluster, self.state.store
         self.lessor, self.alarms, self.quota = self.state.lessor, self.state.alarms, self.state.quota
         self._headers = HeaderEncoder(self.cluster_id, self.member_id)
@@ -81,6 +83,7 @@ class Server:
             self._writer,
             apply=self._apply,
             before_turn=lambda: self.reads.begin(),
+            dropped=self._dropped,
             confirmed=lambda state: self.reads.confirmed(state.context, state.index, self.applied_index),
             led_by=self._led_by,
             fail=self._fail,
@@ -123,7 +126,7 @@ class Server:
         if self.cluster.version is None and self.is_leader:
             log.info("setting up initial cluster version", cluster_version=CLUSTER_VERSION)
             request = membership_pb2.ClusterVersionSetRequest(ver=CLUSTER_VERSION)
-            await self.propose(Internal(cluster_version_set=request))
+            await self.propose("cluster_version_set", request)
         if self.cluster.version is not None and self.storage_version != self.cluster.version:
             schema.put_storage_version(self.backend, self.cluster.version)
         config = self.config
@@ -227,36 +230,41 @@ class Server:
             found.append(errors.NoLeader.text)
         return found
 
-    async def propose(self, request: Internal) -> Applied:
-        """Agree on `request` with the cluster; returns once it is applied here.
+    async def propose(self, kind: str, request: Message, body: bytes | None = None) -> Applied:
+        """Agree on `request`, of a `kind` that `api.internal` knows, with the cluster; returns once it is applied here.
 
-        Raises the EtcdError that is its result, TooManyRequests, RequestTooLarge, Stopped, Timeout.
+        `body` is the request serialized, for callers that have it. Raises the EtcdError that is the result,
+        TooManyRequests, RequestTooLarge, Stopped, Timeout, ProposalDropped.
         """
         if self._stopping:
             raise errors.Stopped()
         if self._node.raft.log.committed - self.applied_index > MAX_APPLY_GAP:
             raise errors.TooManyRequests()
-        request_id = self.next_id()
-        request.header.ID = request_id
-        data = request.SerializeToString()
+        data = encode_request(kind, request.SerializeToString() if body is None else body, self.next_id())
         if len(data) > self.config.max_request_bytes:
             raise errors.RequestTooLarge()
-        future = self.proposals.add(request_id)
         if not self.leader_id:
             await asyncio.shield(self._leader)
-        try:
-            self._node.propose(data)
-        except BaseException:
-            self.proposals.drop(request_id)
-            raise
-        self.raft.poke()
+        future = self.proposals.add(data, kind, request)
+        self.raft.propose(data)
         return await future
 
-    def read_barrier(self) -> asyncio.Future[None]:
-        """Await it, and local state holds everything acknowledged before. Shared: do not cancel it."""
+    def read_barrier(self) -> asyncio.Future[None] | None:
+        """Await it, and local state holds everything acknowledged before; None when it does already.
+
+        Shared by readers: do not cancel it. Raises Stopped.
+        """
         if self._stopping:
             raise errors.Stopped()
+        index = index_at_hand(self._node.raft)
+        if index is not None and self.applied_index >= index:
+            return None
         return self.reads.barrier()
+
+    async def fresh(self) -> None:
+        """Return once local state holds everything acknowledged before the call. May be cancelled."""
+        if (barrier := self.read_barrier()) is not None:
+            await asyncio.shield(barrier)
 
     def check_quota(self, request: rpc_pb2.PutRequest | rpc_pb2.TxnRequest | rpc_pb2.LeaseGrantRequest) -> None:
         """Raises NoSpace, and has the cluster raise the alarm, when `request` does not fit in the quota."""
@@ -267,7 +275,7 @@ class Server:
     async def compact(self, request: rpc_pb2.CompactionRequest) -> None:
         """Compact; with `physical`, return only once the old rows are gone from the disk."""
         try:
-            await self.propose(Internal(compaction=request))
+            await self.propose("compaction", request)
         finally:
             if request.physical:
                 await self.jobs.idle()
@@ -329,16 +337,16 @@ class Server:
         self.reads.applied(self.applied_index)
         self._logs.applied(entries[-1])
 
-    def _resolve(self, request_id: int, result: Applied | errors.EtcdError) -> None:
-        if isinstance(result, errors.NoSpace):
-            self._space.exceeded()
-        self.proposals.resolve(request_id, result)
+    def _dropped(self, batch: Sequence[bytes]) -> None:
+        for data in batch:
+            if (proposal := self.proposals.take(data)) is not None:
+                proposal.resolve(errors.ProposalDropped())
 
     async def _publish(self) -> None:
         """Tell the cluster this member's name and client URLs."""
         attributes = membership_pb2.Attributes(name=self.config.name, client_urls=self.config.advertise_client_urls)
         request = membership_pb2.ClusterMemberAttrSetRequest(member_ID=self.member_id, member_attributes=attributes)
-        await self.propose(Internal(cluster_member_attr_set=request))
+        await self.propose("cluster_member_attr_set", request)
         log.info(
             "published local member to cluster through raft",
             local_member_id=f"{self.member_id:x}",
@@ -350,7 +358,7 @@ class Server:
     def _propose_alarm(self, request: rpc_pb2.AlarmRequest) -> None:
         async def propose() -> None:
             try:
-                await self.propose(Internal(alarm=request))
+                await self.propose("alarm", request)
             except errors.EtcdError as err:
                 log.warn("alarm was not agreed on", error=str(err))
             finally:

@@ -1,58 +1,70 @@
-"""Who waits for which entry: request ID to future, given up when the request timeout is over."""
+"""What this member has proposed and who waits for it: entry data to future, given up when the request timeout is over.
+
+The data of an entry is unique, it holds a request ID; so it is the key. A proposal keeps its decoded request: when its
+entry comes back committed there is nothing to parse.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from typing import Any
 
 from quorate.api.errors import EtcdError
+from quorate.apply import Applied
 
-Result = TypeVar("Result")
+
+class Proposal:
+    """One request on its way through the log."""
+
+    __slots__ = ("deadline", "future", "kind", "request")
+
+    def __init__(self, kind: str, request: Any, deadline: float, future: asyncio.Future[Applied]) -> None:
+        self.kind = kind
+        self.request = request
+        self.deadline = deadline
+        self.future = future
+
+    def resolve(self, result: Applied | EtcdError) -> None:
+        """Hand over the result, unless nobody waits any more."""
+        if self.future.done():
+            return
+        if isinstance(result, EtcdError):
+            self.future.set_exception(result)
+        else:
+            self.future.set_result(result)
 
 
-class Proposals(Generic[Result]):
-    """Futures by request ID, in the order they were made."""
+class Proposals:
+    """Proposals by entry data, in the order in which they were made."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, timeout: float) -> None:
         self._loop = loop
         self._timeout = timeout
-        self._waiting: dict[int, tuple[float, asyncio.Future[Result]]] = {}
+        self._waiting: dict[bytes, Proposal] = {}
 
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def add(self, request_id: int) -> asyncio.Future[Result]:
-        """A future for the result of `request_id`. It may be cancelled; the entry is applied all the same."""
-        future: asyncio.Future[Result] = self._loop.create_future()
-        self._waiting[request_id] = (self._loop.time() + self._timeout, future)
+    def add(self, data: bytes, kind: str, request: Any) -> asyncio.Future[Applied]:
+        """A future for the result of `data`. It may be cancelled; the entry is applied all the same."""
+        future: asyncio.Future[Applied] = self._loop.create_future()
+        self._waiting[data] = Proposal(kind, request, self._loop.time() + self._timeout, future)
         return future
 
-    def resolve(self, request_id: int, result: Result | EtcdError) -> None:
-        """Hand the result of an applied entry to whoever still waits for it."""
-        waiting = self._waiting.pop(request_id, None)
-        if waiting is None or waiting[1].done():
-            return
-        if isinstance(result, EtcdError):
-            waiting[1].set_exception(result)
-        else:
-            waiting[1].set_result(result)
-
-    def drop(self, request_id: int) -> None:
-        """Forget a proposal that was never handed to raft."""
-        self._waiting.pop(request_id, None)
+    def take(self, data: bytes) -> Proposal | None:
+        """The proposal that is now applied, if it is one of this member."""
+        return self._waiting.pop(data, None)
 
     def expire(self, now: float, error: Callable[[], EtcdError]) -> None:
         """Fail what has waited its whole time. All wait equally long, so the first that may stay ends the search."""
-        for request_id, (deadline, future) in list(self._waiting.items()):
-            if deadline > now:
+        for data, proposal in list(self._waiting.items()):
+            if proposal.deadline > now:
                 return
-            del self._waiting[request_id]
-            if not future.done():
-                future.set_exception(error())
+            del self._waiting[data]
+            proposal.resolve(error())
 
     def fail_all(self, error: Callable[[], EtcdError]) -> None:
-        for _, future in self._waiting.values():
-            if not future.done():
-                future.set_exception(error())
+        for proposal in self._waiting.values():
+            proposal.resolve(error())
         self._waiting.clear()

@@ -15,7 +15,14 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from quorate.api.raftpb import Entry, HardState, Message, MessageType
-from quorate.raft import LOCAL_APPEND_THREAD, LOCAL_APPLY_THREAD, MemoryStorage, RawNode, ReadState
+from quorate.raft import (
+    LOCAL_APPEND_THREAD,
+    LOCAL_APPLY_THREAD,
+    MemoryStorage,
+    ProposalDropped,
+    RawNode,
+    ReadState,
+)
 from quorate.storage.wal import WalSnapshot, WalWriter
 
 Apply = Callable[[Sequence[Entry]], None]
@@ -35,6 +42,7 @@ class RaftLoop:
         before_turn: Callable[[], None],
         confirmed: Callable[[ReadState], None],
         led_by: Callable[[int], None],
+        dropped: Callable[[Sequence[bytes]], None],
         fail: Callable[[BaseException], None],
     ) -> None:
         self.node = node
@@ -45,6 +53,8 @@ class RaftLoop:
         self._before_turn = before_turn
         self._confirmed = confirmed
         self._led_by = led_by
+        self._dropped = dropped
+        self._proposed: list[bytes] = []
         self._fail = fail
         self._poked = False
         self._stopped = False
@@ -53,6 +63,11 @@ class RaftLoop:
         """What the last batch with entries will tell raft when it is durable."""
         self._unsaved: HardState | None = None
         """A commit index that waits for the next batch: it need not be durable, so it is not worth a write."""
+
+    def propose(self, data: bytes) -> None:
+        """Have `data` proposed in the next turn, with everything else that came in."""
+        self._proposed.append(data)
+        self.poke()
 
     def poke(self) -> None:
         """Have a turn at the end of this loop iteration."""
@@ -80,10 +95,19 @@ class RaftLoop:
             return
         try:
             self._before_turn()
+            self._propose_all()
             while self.node.has_ready():
                 self._handle_ready()
         except Exception as err:
             self._fail(err)
+
+    def _propose_all(self) -> None:
+        if self._proposed:
+            batch, self._proposed = self._proposed, []
+            try:
+                self.node.propose_many(batch)
+            except ProposalDropped:
+                self._dropped(batch)
 
     def _handle_ready(self) -> None:
         ready = self.node.ready()

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 
 from quorate.api import errors
-from quorate.api.pb import raft_internal_pb2
+from quorate.api.internal import decode_request
 from quorate.api.raftpb import Entry, EntryType, decode_conf_change
 from quorate.apply import Alarms, Applied, Applier, Quota
 from quorate.lease import Lessor
@@ -17,23 +17,24 @@ from quorate.pkg.jsonlog import get_log
 from quorate.raft import RawNode, Role
 from quorate.server.bootstrap import Booted
 from quorate.server.config import ServerConfig
+from quorate.server.proposals import Proposals
 from quorate.storage import schema
 from quorate.storage.mvcc import WatchableStore
 
 log = get_log(__name__)
 
-Result = Applied | errors.EtcdError
-
 
 class State:
-    """What this member has applied. `resolve(request_id, result)` and `run_job(job)` are told what entries gave."""
+    """What this member has applied. Own proposals get their results; `run_job(job)` takes over deleting, and `no_space`
+    is told when an entry did not fit in the quota."""
 
     def __init__(
         self,
         config: ServerConfig,
         booted: Booted,
-        resolve: Callable[[int, Result], None],
+        proposals: Proposals,
         run_job: Callable[[Iterator[None]], object],
+        no_space: Callable[[], None],
     ) -> None:
         self.backend = booted.backend
         self.cluster = booted.cluster
@@ -51,8 +52,9 @@ class State:
         self._consistent_index = schema.get_applied(self.backend).index
         """Last entry whose effects the backend has; up to here a restart only repeats what raft must hear again."""
         self._lease_extension = config.election_timeout
-        self._resolve = resolve
+        self._proposals = proposals
         self._run_job = run_job
+        self._no_space = no_space
 
     def apply(self, entries: Sequence[Entry], now: float, node: RawNode) -> None:
         """Apply committed entries in order; their effects and their index reach the disk together."""
@@ -77,16 +79,23 @@ class State:
             return
         if entry.index <= self._consistent_index:
             return
-        request = raft_internal_pb2.InternalRaftRequest.FromString(entry.data)
-        result: Result
+        proposal = self._proposals.take(entry.data)
+        result: Applied | errors.EtcdError
         try:
-            result = self._applier.apply(request, now)
+            if proposal is not None:
+                result = self._applier.apply(proposal.kind, proposal.request, now)
+            else:
+                kind, request, _ = decode_request(entry.data)
+                result = self._applier.apply(kind, request, now)
         except errors.EtcdError as err:
+            if isinstance(err, errors.NoSpace):
+                self._no_space()
             result = err
         else:
             if result.job is not None:
                 self._run_job(result.job)
-        self._resolve(request.header.ID or request.ID, result)
+        if proposal is not None:
+            proposal.resolve(result)
 
     def _apply_conf_change(self, entry: Entry, node: RawNode) -> None:
         """Raft hears every change again after a restart; the stored members take only what they have not seen."""

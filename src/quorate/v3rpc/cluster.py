@@ -16,7 +16,7 @@ class Cluster:
     async def member_list(self, request: rpc_pb2.MemberListRequest, context: Context) -> bytes:
         """All members by ID. The header of member calls carries no revision."""
         if request.linearizable:
-            await self._server.read_barrier()
+            await self._server.fresh()
         reply = rpc_pb2.MemberListResponse(
             members=[
                 rpc_pb2.Member(

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from quorate.api import encode
 from quorate.api.errors import Code
-from quorate.api.pb import kv_pb2, raft_internal_pb2, rpc_pb2
+from quorate.api.pb import kv_pb2, rpc_pb2
 from quorate.server import Server
 from quorate.transport.grpc import Context, Status, Stream
 from quorate.txn import check
 from quorate.txn.execute import read_txn
 from quorate.txn.ranges import Ranged, run_range
 
-Internal = raft_internal_pb2.InternalRaftRequest
-
 FIRST_CHUNK_KEYS = 10
 """Keys in the first message of a RangeStream, before the sizes of its messages are known."""
 
 
 class KV:
-    """Handlers take a decoded request and return an encoded reply; errors are raised."""
+    """Handlers take a decoded request and return an encoded reply; errors are raised.
+
+    Writes take the request's own bytes beside it: they go into the log as they came.
+    """
 
     def __init__(self, server: Server) -> None:
         self._server = server
@@ -29,31 +30,34 @@ class KV:
 
     async def range(self, request: rpc_pb2.RangeRequest, context: Context) -> bytes:
         check.check_range(request)
-        if not request.serializable:
-            await self._server.read_barrier()
+        if not request.serializable and (barrier := self._server.read_barrier()) is not None:
+            await barrier
         ranged = run_range(self._store, request)
         return self._header(ranged.revision) + ranged.body()
 
-    async def put(self, request: rpc_pb2.PutRequest, context: Context) -> bytes:
+    async def put(self, received: tuple[rpc_pb2.PutRequest, bytes], context: Context) -> bytes:
+        request, body = received
         self._server.check_quota(request)
         check.check_put(request)
-        applied = await self._server.propose(Internal(put=request))
+        applied = await self._server.propose("put", request, body)
         return self._header(applied.revision) + applied.body
 
-    async def delete_range(self, request: rpc_pb2.DeleteRangeRequest, context: Context) -> bytes:
+    async def delete_range(self, received: tuple[rpc_pb2.DeleteRangeRequest, bytes], context: Context) -> bytes:
+        request, body = received
         check.check_delete_range(request)
-        applied = await self._server.propose(Internal(delete_range=request))
+        applied = await self._server.propose("delete_range", request, body)
         return self._header(applied.revision) + applied.body
 
-    async def txn(self, request: rpc_pb2.TxnRequest, context: Context) -> bytes:
+    async def txn(self, received: tuple[rpc_pb2.TxnRequest, bytes], context: Context) -> bytes:
+        request, body = received
         self._server.check_quota(request)
         check.check_txn(request, self._max_ops)
         if check.is_read_only(request):
             if not check.is_serializable(request):
-                await self._server.read_barrier()
-            revision, body = read_txn(self._store, request)
-            return self._header(revision) + body
-        applied = await self._server.propose(Internal(txn=request))
+                await self._server.fresh()
+            revision, found = read_txn(self._store, request)
+            return self._header(revision) + found
+        applied = await self._server.propose("txn", request, body)
         return self._header(applied.revision) + applied.body
 
     async def compact(self, request: rpc_pb2.CompactionRequest, context: Context) -> bytes:
@@ -66,7 +70,7 @@ class KV:
         check.check_range(request)
         _check_streamable(request)
         if not request.serializable:
-            await self._server.read_barrier()
+            await self._server.fresh()
         if request.count_only:
             stream.send(self._last_message(run_range(self._store, request)))
             return

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from quorate.api import errors
-from quorate.api.pb import raft_internal_pb2, rpc_pb2
+from quorate.api.pb import rpc_pb2
 from quorate.server import Server
 from quorate.transport.grpc import Context, Stream
-
-Internal = raft_internal_pb2.InternalRaftRequest
 
 _POSITIVE = (1 << 63) - 1
 
@@ -23,11 +21,11 @@ class Lease:
         self._server.check_quota(request)
         while request.ID == 0:
             request.ID = self._server.next_id() & _POSITIVE
-        applied = await self._server.propose(Internal(lease_grant=request))
+        applied = await self._server.propose("lease_grant", request)
         return self._header(applied.revision) + applied.body
 
     async def revoke(self, request: rpc_pb2.LeaseRevokeRequest, context: Context) -> bytes:
-        applied = await self._server.propose(Internal(lease_revoke=request))
+        applied = await self._server.propose("lease_revoke", request)
         return self._header(applied.revision)
 
     async def keep_alive(self, stream: Stream) -> None:
@@ -52,7 +50,7 @@ class Lease:
         return self._header(0) + reply.SerializeToString()
 
     async def leases(self, request: rpc_pb2.LeaseLeasesRequest, context: Context) -> bytes:
-        await self._server.read_barrier()
+        await self._server.fresh()
         ids = self._server.leases.ids()
         reply = rpc_pb2.LeaseLeasesResponse(leases=[rpc_pb2.LeaseStatus(ID=lease_id) for lease_id in ids])
         return self._header(0) + reply.SerializeToString()

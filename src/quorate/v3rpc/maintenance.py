@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from quorate.api import errors
-from quorate.api.pb import raft_internal_pb2, rpc_pb2
+from quorate.api.pb import rpc_pb2
 from quorate.server import Server
 from quorate.transport.grpc import Context
 from quorate.version import ETCD_VERSION
-
-Internal = raft_internal_pb2.InternalRaftRequest
 
 
 class Maintenance:
@@ -49,5 +47,5 @@ class Maintenance:
     async def alarm(self, request: rpc_pb2.AlarmRequest, context: Context) -> bytes:
         if request.action not in rpc_pb2.AlarmRequest.AlarmAction.values():
             raise errors.UnknownMethod()
-        applied = await self._server.propose(Internal(alarm=request))
+        applied = await self._server.propose("alarm", request)
         return self._header(applied.revision) + applied.body

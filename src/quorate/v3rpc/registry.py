@@ -58,11 +58,16 @@ def build_methods(server: Server) -> Mapping[str, Method]:
     def unary(request: type[Message], handle: UnaryHandler) -> Unary:
         return Unary(request.FromString, rules.guard(handle))
 
+    def write(request: type[Message], handle: UnaryHandler) -> Unary:
+        """A handler that wants the bytes of its request as well."""
+        parse = request.FromString
+        return Unary(lambda body: (parse(body), body), rules.guard(handle))
+
     methods: dict[str, Method] = {
         "/etcdserverpb.KV/Range": unary(rpc_pb2.RangeRequest, kv.range),
-        "/etcdserverpb.KV/Put": unary(rpc_pb2.PutRequest, kv.put),
-        "/etcdserverpb.KV/DeleteRange": unary(rpc_pb2.DeleteRangeRequest, kv.delete_range),
-        "/etcdserverpb.KV/Txn": unary(rpc_pb2.TxnRequest, kv.txn),
+        "/etcdserverpb.KV/Put": write(rpc_pb2.PutRequest, kv.put),
+        "/etcdserverpb.KV/DeleteRange": write(rpc_pb2.DeleteRangeRequest, kv.delete_range),
+        "/etcdserverpb.KV/Txn": write(rpc_pb2.TxnRequest, kv.txn),
         "/etcdserverpb.KV/Compact": unary(rpc_pb2.CompactionRequest, kv.compact),
         "/etcdserverpb.KV/RangeStream": ServerStreaming(
             rpc_pb2.RangeRequest.FromString, rules.guard_stream(kv.range_stream)

@@ -1,0 +1,39 @@
+"""What a normal log entry carries: an InternalRaftRequest, of which one field says what is to be done.
+
+Encoding does not build that message: a client's request arrives as bytes and is put into the log as the same bytes.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from quorate.api.encode import varint
+from quorate.api.pb import raft_internal_pb2
+
+_FIELDS = raft_internal_pb2.InternalRaftRequest.DESCRIPTOR.fields
+_TAGS = {field.name: varint(field.number << 3 | 2) for field in _FIELDS if field.message_type is not None}
+_HEADER_TAG = _TAGS.pop("header")
+_ID_TAG = b"\x08"
+
+
+class Request(NamedTuple):
+    """A decoded entry. `kind` is the name of the field that is set; `request_id` says who waits for the result."""
+
+    kind: str
+    request: Any
+    request_id: int
+
+
+def encode_request(kind: str, body: bytes, request_id: int) -> bytes:
+    """Entry data for the serialized request `body` of `kind`, such as `put`."""
+    header = _ID_TAG + varint(request_id)
+    return b"%b%b%b%b%b%b" % (_TAGS[kind], varint(len(body)), body, _HEADER_TAG, varint(len(header)), header)
+
+
+def decode_request(data: bytes) -> Request:
+    """The request in entry data. Raises DecodeError; ValueError when it asks for nothing this release has heard of."""
+    message = raft_internal_pb2.InternalRaftRequest.FromString(data)
+    for field, value in message.ListFields():
+        if field.name in _TAGS:
+            return Request(field.name, value, message.header.ID or message.ID)
+    raise ValueError("a log entry holds a request of an unknown kind")
