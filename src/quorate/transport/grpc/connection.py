@@ -26,9 +26,9 @@ from quorate.transport.http2 import (
 
 from .edge import Edge
 from .framing import PREFIX_SIZE, frame_gzip, pack_prefix
-from .heads import GZIP_RESPONSE_HEADERS, RESPONSE_HEADERS, Head, Refusal, judge, trailers_only
+from .heads import GZIP_RESPONSE_HEADERS, RESPONSE_HEADERS, Head, HeadBook, Opening, Refusal, trailers_only
 from .keepalive import PING, Heartbeat, PingPolice
-from .limits import DRAIN_PING_TIMEOUT, HEAD_CACHE, LINGER, ServerLimits
+from .limits import DRAIN_PING_TIMEOUT, LINGER, ServerLimits
 from .methods import Context, Method, Reply, Unary
 from .status import OK_TRAILERS, status_of, trailers_of
 from .stream import Stream, parse
@@ -58,12 +58,11 @@ class ServerConnection(Edge):
         )
         self.limits = limits
         self.police = PingPolice(limits.min_ping_interval, limits.permit_idle_pings)
-        self.peer = ""
         self._methods = methods
         self._services = services
         self._on_close = on_close
-        self._heads: dict[int, Head | Refusal] = {}
-        self._waiting: dict[int, Head] = {}
+        self._heads: HeadBook = cast(HeadBook, None)
+        self._waiting: dict[int, Opening] = {}
         """Unary calls whose message has not come yet, within one read."""
         self._calls: dict[int, UnaryCall | Stream] = {}
         self._unsent: dict[int, tuple[int, float]] = {}
@@ -83,7 +82,7 @@ class ServerConnection(Edge):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        self.peer = peer_name(transport)
+        self._heads = HeadBook(self._methods, self._services, peer_name(transport), transport)
         self._heartbeat = Heartbeat(
             time=self.limits.keepalive_time,
             timeout=self.limits.keepalive_timeout,
@@ -115,20 +114,20 @@ class ServerConnection(Edge):
         for event in self.machine.receive(data):
             if type(event) is DataReceived:
                 stream_id, body, end_stream = event
-                head = waiting.pop(stream_id, None)
-                if head is None:
+                opening = waiting.pop(stream_id, None)
+                if opening is None:
                     self._on_data(stream_id, body, end_stream)
                 elif end_stream and self._is_whole(body):
-                    self._run_at_once(stream_id, head, body)
+                    self._run_at_once(stream_id, opening, body)
                 else:
-                    self._open_call(stream_id, head).feed(body, end_stream)
+                    self._open_call(stream_id, opening).feed(body, end_stream)
             elif type(event) is HeadersReceived:
                 self._on_headers(*event)
             else:
                 self._on_other(event)
         if waiting:
-            for stream_id, head in waiting.items():
-                self._open_call(stream_id, head)
+            for stream_id, opening in waiting.items():
+                self._open_call(stream_id, opening)
             waiting.clear()
         if self._full:
             self.hold_reading()
@@ -213,9 +212,8 @@ class ServerConnection(Edge):
             self._on_data(stream_id, b"", True)
             return
         self._last_stream = stream_id
-        head = self._heads.get(id(headers))
-        if head is None:
-            head = self._judge(headers)
+        opening = self._heads.open(headers, self._heard)
+        head = opening.head
         if type(head) is Refusal:
             self.machine.send_headers(stream_id, head.answer, True)
             self._end(stream_id, end_stream)
@@ -223,11 +221,11 @@ class ServerConnection(Edge):
             # RFC 9113 §8.7: refused before any processing, so the caller may safely try again.
             self.machine.reset_stream(stream_id, ErrorCode.REFUSED_STREAM)
         elif end_stream or type(head.method) is not Unary:  # type: ignore[union-attr]
-            call = self._open_call(stream_id, cast(Head, head))
+            call = self._open_call(stream_id, opening)
             if end_stream:
                 call.feed(b"", True)
         else:
-            self._waiting[stream_id] = cast(Head, head)
+            self._waiting[stream_id] = opening
 
     def _on_data(self, stream_id: int, body: bytes, end_stream: bool) -> None:
         call = self._calls.get(stream_id)
@@ -263,40 +261,27 @@ class ServerConnection(Edge):
         size = len(body)
         return PREFIX_SIZE <= size <= self._whole_limit and body[:PREFIX_SIZE] == pack_prefix(0, size - PREFIX_SIZE)
 
-    def _run_at_once(self, stream_id: int, head: Head, body: bytes) -> None:
+    def _run_at_once(self, stream_id: int, opening: Opening, body: bytes) -> None:
         """Serve a call whose request came in one piece; most handlers answer before their first wait."""
-        context = head.context or self._context(head)
+        head = cast(Head, opening.head)
         try:
-            coroutine = self.begin(head, context, body[PREFIX_SIZE:])
+            coroutine = self.begin(head, opening.context, body[PREFIX_SIZE:])
             awaited = coroutine.send(None)
         except StopIteration as done:
             self.reply(stream_id, head, done.value)
         except Exception as error:
             self.fail_call(stream_id, head, error)
         else:
-            call = UnaryCall(self, stream_id, head, context)
+            call = UnaryCall(self, stream_id, head, opening.context)
             self._calls[stream_id] = call
             call.follow(coroutine, awaited)
 
-    def _open_call(self, stream_id: int, head: Head) -> UnaryCall | Stream:
+    def _open_call(self, stream_id: int, opening: Opening) -> UnaryCall | Stream:
         """A call that outlives this read."""
-        context = head.context or self._context(head)
+        head = cast(Head, opening.head)
         kind = UnaryCall if isinstance(head.method, Unary) else Stream
-        call = self._calls[stream_id] = kind(self, stream_id, head, context)
+        call = self._calls[stream_id] = kind(self, stream_id, head, opening.context)
         return call
-
-    def _judge(self, headers: Headers) -> Head | Refusal:
-        head = judge(headers, self._methods, self._services)
-        if isinstance(head, Head) and head.timeout is None:
-            head = head._replace(context=self._context(head))
-        if len(self._heads) >= HEAD_CACHE:
-            self._heads.clear()
-        self._heads[id(headers)] = head
-        return head
-
-    def _context(self, head: Head) -> Context:
-        deadline = None if head.timeout is None else self.loop.time() + head.timeout
-        return Context(head.path, head.metadata, deadline, self.peer, self.transport)
 
     def _status(self, head: Head, error: BaseException) -> tuple[int, str]:
         """Code and text of an error; one that has none is our fault, told to the log and not to the caller."""

@@ -1,18 +1,19 @@
 """The head of a request: what its header block asks for, judged once per block.
 
-A connection sends the same block over and over (the machine hands out the same tuple then), so the judgement is kept
-by the tuple's identity. Rules: gRPC over HTTP/2 protocol, "Requests"; the refusals are worded as grpc-go words them.
+Rules: gRPC over HTTP/2 protocol, "Requests"; the refusals are worded as grpc-go words them.
 """
 
 from __future__ import annotations
 
+from asyncio import BaseTransport
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from quorate.api.errors import Code
 from quorate.transport.http2 import Headers
 
+from .limits import HEAD_CACHE
 from .metadata import Metadata, decode_timeout
 from .methods import Context, Method
 from .status import trailers_of
@@ -26,14 +27,10 @@ GZIP_RESPONSE_HEADERS: Headers = (*RESPONSE_HEADERS, (b"grpc-encoding", b"gzip")
 class Head(NamedTuple):
     """A request that can be served."""
 
-    headers: Headers
     method: Method
     path: str
     metadata: Metadata
-    timeout: float | None
     encoding: str
-    context: Context | None = None
-    """Shared by the calls with this head; None when they have deadlines and each needs its own."""
 
     @property
     def gzip(self) -> bool:
@@ -42,37 +39,97 @@ class Head(NamedTuple):
 
 
 class Refusal(NamedTuple):
-    """A request that cannot: the answer is a head that is also the trailers."""
+    """A request that cannot: a head that is also the trailers."""
 
-    headers: Headers
     answer: Headers
 
 
+class Opening(NamedTuple):
+    """A head and the context of one call, or of all calls that look alike when they have no deadline."""
+
+    head: Head | Refusal
+    context: Context
+    headers: Headers
+    """Kept so that its identity stays taken."""
+
+
+class HeadBook:
+    """What one connection's header blocks ask for.
+
+    A block that repeats is the same tuple, found by its identity. Blocks that differ only in their deadline, or were
+    not compressed because they carry a secret, are found by their value.
+    """
+
+    def __init__(
+        self, methods: Mapping[str, Method], services: frozenset[str], peer: str, socket: BaseTransport
+    ) -> None:
+        self._methods = methods
+        self._services = services
+        self._peer = peer
+        self._socket = socket
+        self._by_identity: dict[int, Opening] = {}
+        self._by_value: dict[Headers, Head | Refusal] = {}
+
+    def open(self, headers: Headers, now: float) -> Opening:
+        """What to do with a request that came at `now`."""
+        known = self._by_identity.get(id(headers))
+        if known is not None:
+            return known
+        rest, timeout = split_timeout(headers)
+        head = self._by_value.get(rest)
+        if head is None:
+            head = judge(rest, self._methods, self._services)
+            _remember(self._by_value, rest, head)
+        if timeout is None:
+            opening = Opening(head, self._context(head, None), headers)
+            _remember(self._by_identity, id(headers), opening)
+            return opening
+        try:
+            return Opening(head, self._context(head, now + decode_timeout(timeout)), headers)
+        except ValueError as error:
+            head = Refusal(trailers_only(Code.INTERNAL, str(error), 400))
+            return Opening(head, self._context(head, None), headers)
+
+    def _context(self, head: Head | Refusal, deadline: float | None) -> Context:
+        path, metadata = (head.path, head.metadata) if isinstance(head, Head) else ("", _NO_METADATA)
+        return Context(path, metadata, deadline, self._peer, self._socket)
+
+
+_NO_METADATA = Metadata()
+
+
+def split_timeout(headers: Headers) -> tuple[Headers, bytes | None]:
+    """The headers without the grpc-timeout, and its value."""
+    for number, (name, value) in enumerate(headers):
+        if name == b"grpc-timeout":
+            return headers[:number] + headers[number + 1 :], value
+    return headers, None
+
+
 def judge(headers: Headers, methods: Mapping[str, Method], services: frozenset[str]) -> Head | Refusal:
-    """What to do with a request, from its headers alone."""
+    """What a request asks for, from its headers alone."""
     fields = dict(headers)
     if fields.get(b":method") != b"POST":
         method = fields.get(b":method", b"").decode("latin-1")
         text = f'Received a HEADERS frame with :method "{method}" which should be POST'
-        return refusal(headers, Code.INTERNAL, text, http_status=405)
+        return Refusal(trailers_only(Code.INTERNAL, text, 405))
     kind = fields.get(b"content-type", b"")
     if not is_grpc(kind):
         text = f'invalid gRPC request content-type "{kind.decode("latin-1")}"'
-        return refusal(headers, Code.INVALID_ARGUMENT, text, http_status=415)
+        return Refusal(trailers_only(Code.INVALID_ARGUMENT, text, 415))
     try:
-        timeout = decode_timeout(fields[b"grpc-timeout"]) if b"grpc-timeout" in fields else None
         metadata = Metadata.of_headers(headers)
     except ValueError as error:
-        return refusal(headers, Code.INTERNAL, str(error), http_status=400)
+        return Refusal(trailers_only(Code.INTERNAL, str(error), 400))
     path = fields.get(b":path", b"").decode("utf-8", "replace")
     found = methods.get(path)
     if found is None:
-        return refusal(headers, Code.UNIMPLEMENTED, unknown(path, services))
+        return Refusal(trailers_only(Code.UNIMPLEMENTED, unknown(path, services)))
     encoding = fields.get(b"grpc-encoding", b"").decode("latin-1")
     if encoding not in ("", "identity", "gzip"):
         text = f'grpc: Decompressor is not installed for grpc-encoding "{encoding}"'
-        return refusal(headers, Code.UNIMPLEMENTED, text)
-    return Head(headers, found, path, metadata, timeout, encoding)
+        return Refusal(trailers_only(Code.UNIMPLEMENTED, text))
+    return Head(found, path, metadata, encoding)
 
 
 def unknown(path: str, services: frozenset[str]) -> str:
@@ -91,13 +148,15 @@ def is_grpc(content_type: bytes) -> bool:
     return kind.startswith(CONTENT_TYPE) and kind[len(CONTENT_TYPE) :][:1] in (b"", b"+", b";")
 
 
-def refusal(headers: Headers, code: int, text: str, http_status: int = 200) -> Refusal:
-    """A trailers-only answer."""
-    return Refusal(headers, trailers_only(code, text, http_status))
-
-
 @lru_cache(maxsize=256)
 def trailers_only(code: int, text: str, http_status: int = 200) -> Headers:
     """The whole answer to a call that has no messages in one block."""
     start = RESPONSE_HEADERS if http_status == 200 else ((b":status", b"%d" % http_status), RESPONSE_HEADERS[1])
     return start + trailers_of(code, text)
+
+
+def _remember(book: dict[Any, Any], key: object, value: object) -> None:
+    """Keep an entry; a full book starts anew, because what repeats is soon in it again."""
+    if len(book) >= HEAD_CACHE:
+        book.clear()
+    book[key] = value
