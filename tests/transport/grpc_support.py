@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from typing import Any
 
 from quorate.api.errors import EmptyKey
@@ -54,6 +54,7 @@ class Service:
             PREFIX + "Echo": Unary(text, self.echo),
             PREFIX + "Wait": Unary(text, self.wait),
             PREFIX + "Turns": Unary(text, self.turns),
+            PREFIX + "Guarded": Unary(text, self.guarded),
             PREFIX + "Fail": Unary(text, self.fail),
             PREFIX + "Big": Unary(text, self.big),
             PREFIX + "Count": ServerStreaming(text, self.count),
@@ -74,6 +75,12 @@ class Service:
         except asyncio.CancelledError:
             self.cancelled.append("wait")
             raise
+
+    def guarded(self, request: bytes, context: Context) -> Coroutine[Any, Any, bytes]:
+        """A handler that judges before there is a coroutine."""
+        if request.startswith(b"no"):
+            raise EmptyKey
+        return self.echo(request, context)
 
     async def turns(self, request: bytes, context: Context) -> bytes:
         for _ in range(3):

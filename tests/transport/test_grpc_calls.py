@@ -103,6 +103,14 @@ async def test_errors_of_etcd_travel_with_code_and_text() -> None:
         assert await outcome(channel.unary(PREFIX + "Fail", b"late")) == (5, "late")
 
 
+async def test_a_handler_may_refuse_before_it_is_a_coroutine() -> None:
+    async with serving() as (_, listener), channel_to(listener.port) as channel:
+        refused = (3, "etcdserver: key is not provided")
+        assert await channel.unary(PREFIX + "Guarded", b"yes") == b"yes"
+        assert await outcome(channel.unary(PREFIX + "Guarded", b"no")) == refused
+        assert await outcome(channel.unary(PREFIX + "Guarded", b"no" * 100_000)) == refused
+
+
 async def test_an_unforeseen_error_is_told_to_the_log_and_not_to_the_caller(
     caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:

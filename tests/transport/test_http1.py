@@ -11,8 +11,8 @@ import pytest
 from grpc_support import until
 
 from quorate.transport import http1
-from quorate.transport.http1 import HttpRequest, HttpResponse, text_response
 from quorate.transport.mux import Listener, serve
+from quorate.transport.web import HttpRequest, HttpResponse, text_response
 
 
 class Site:

@@ -16,9 +16,9 @@ from grpc_support import PREFIX, Peer, Service, request_headers, until
 from quorate.transport import mux
 from quorate.transport.grpc import Channel, GrpcServer
 from quorate.transport.grpc.framing import frame
-from quorate.transport.http1 import HttpRequest, HttpResponse, text_response
-from quorate.transport.http2 import DataReceived
-from quorate.transport.mux import PREFACE, Listener, serve
+from quorate.transport.http2 import PREFACE, DataReceived
+from quorate.transport.mux import Listener, serve
+from quorate.transport.web import HttpRequest, HttpResponse, text_response
 
 
 async def web(request: HttpRequest) -> HttpResponse:

@@ -9,20 +9,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from email.utils import formatdate
 from http import HTTPStatus
 from typing import Any, cast
-from urllib.parse import parse_qs, unquote, urlsplit
 
 import h11
 
+from quorate.transport.sockets import StallWatch, peer_name
+from quorate.transport.web import BODY_LIMIT, Fields, HttpHandler, HttpRequest, HttpResponse, answer, text_response
+
 HEAD_LIMIT = 65_536
 """Bytes of request line and headers; more is answered with 431."""
-
-BODY_LIMIT = 16 * 1_048_576
-"""Bytes of a request body; more is answered with 413."""
 
 PIPELINE_LIMIT = 65_536
 """Bytes a peer may send ahead while its request is being answered; then it is not read."""
@@ -45,58 +43,7 @@ STALL_TIMEOUT = 20.0
 _log = logging.getLogger(__name__)
 _log.addHandler(logging.NullHandler())
 
-Fields = Sequence[tuple[str, str]]
-
-
-@dataclass(slots=True)
-class HttpRequest:
-    """A request, whole. Header names are lower-case; `path` is percent-decoded, `target` is as it came."""
-
-    method: str
-    target: str
-    headers: Fields
-    body: bytes = b""
-    peer: str = ""
-    path: str = ""
-    query: dict[str, list[str]] = field(default_factory=dict)
-    extra: Callable[[str], Any] = lambda name: None
-    """What the socket knows: asyncio's `get_extra_info`."""
-
-    def __post_init__(self) -> None:
-        parts = urlsplit("//x" + self.target if self.target.startswith("/") else self.target)
-        self.path = unquote(parts.path)
-        self.query = parse_qs(parts.query, keep_blank_values=True)
-
-    def header(self, name: str) -> str | None:
-        """First value of a header (name in lower case), or None."""
-        return next((value for key, value in self.headers if key == name), None)
-
-
-@dataclass(slots=True)
-class HttpResponse:
-    """An answer. A body of bytes gets a Content-Length; an iterator is sent chunk by chunk as it yields."""
-
-    status: int = 200
-    headers: Fields = ()
-    body: bytes | AsyncIterator[bytes] = b""
-
-
-HttpHandler = Callable[[HttpRequest], Awaitable[HttpResponse]]
-
-
-def text_response(status: int, text: str, headers: Fields = ()) -> HttpResponse:
-    """A plain-text answer, as Go's http.Error words it: the text and a newline."""
-    kind = ("Content-Type", "text/plain; charset=utf-8")
-    return HttpResponse(status, (kind, *headers), text.encode() + b"\n")
-
-
-async def answer(handler: HttpHandler, request: HttpRequest) -> HttpResponse:
-    """The handler's response, or a 500 when it fails."""
-    try:
-        return await handler(request)
-    except Exception:
-        _log.exception("handler of %s %s failed", request.method, request.path)
-        return text_response(500, "Internal Server Error")
+__all__ = ["Http1Connection", "HttpHandler", "HttpRequest", "HttpResponse", "text_response"]
 
 
 class Http1Connection(asyncio.Protocol):
@@ -117,10 +64,11 @@ class Http1Connection(asyncio.Protocol):
         self._refused = False
         self._timer: asyncio.TimerHandle | None = None
         self._writable: asyncio.Future[None] | None = None
-        self._stall_timer: asyncio.TimerHandle | None = None
+        self._stall: StallWatch = cast(StallWatch, None)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
+        self._stall = StallWatch(self._transport, STALL_TIMEOUT)
         self._arm(HEAD_TIMEOUT)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -150,12 +98,10 @@ class Http1Connection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self._writable = self._loop.create_future()
-        self._watch_stall(self._transport.get_write_buffer_size())
+        self._stall.start()
 
     def resume_writing(self) -> None:
-        if self._stall_timer is not None:
-            self._stall_timer.cancel()
-            self._stall_timer = None
+        self._stall.stop()
         if self._writable is not None:
             self._writable.set_result(None)
             self._writable = None
@@ -280,7 +226,9 @@ class Http1Connection(asyncio.Protocol):
         self._arm(LINGER)
 
     def _send(self, *events: Any) -> None:
-        self._transport.write(b"".join(self._h11.send(event) or b"" for event in events))
+        data = b"".join(self._h11.send(event) or b"" for event in events)
+        self._stall.written += len(data)
+        self._transport.write(data)
 
     def _arm(self, seconds: float) -> None:
         self._disarm()
@@ -290,25 +238,6 @@ class Http1Connection(asyncio.Protocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-
-    def _watch_stall(self, size_before: int) -> None:
-        self._stall_timer = self._loop.call_later(STALL_TIMEOUT, self._check_stall, size_before)
-
-    def _check_stall(self, size_before: int) -> None:
-        size = self._transport.get_write_buffer_size()
-        if size >= size_before:
-            self._transport.abort()
-        else:
-            self._watch_stall(size)
-
-
-def peer_name(transport: asyncio.BaseTransport) -> str:
-    """`host:port` of the other end, or what a socket without one has."""
-    name = transport.get_extra_info("peername")
-    if isinstance(name, tuple) and len(name) >= 2:
-        host, port = name[:2]
-        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    return str(name or "")
 
 
 def _has(headers: Fields, name: str) -> bool:

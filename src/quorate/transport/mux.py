@@ -12,9 +12,9 @@ from ssl import SSLContext
 from typing import cast
 
 from quorate.transport.grpc import GrpcServer, ServerConnection
-from quorate.transport.http1 import Http1Connection, HttpHandler
-
-PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+from quorate.transport.http1 import Http1Connection
+from quorate.transport.http2 import PREFACE
+from quorate.transport.web import HttpHandler
 
 FIRST_BYTES_TIMEOUT = 20.0
 """Seconds a new connection may take (TLS handshake and all) to show what it speaks."""

@@ -8,7 +8,6 @@ from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, cast
 
 from quorate.api.errors import Code
-from quorate.transport.http1 import peer_name
 from quorate.transport.http2 import (
     Connection,
     DataReceived,
@@ -23,6 +22,7 @@ from quorate.transport.http2 import (
     StreamReset,
     StreamWindow,
 )
+from quorate.transport.sockets import peer_name
 
 from .edge import Edge
 from .framing import PREFIX_SIZE, frame_gzip, pack_prefix

@@ -10,6 +10,7 @@ import asyncio
 from typing import TYPE_CHECKING, cast
 
 from quorate.transport.http2 import Connection
+from quorate.transport.sockets import StallWatch
 
 from .limits import SOCKET_HIGH, SOCKET_LOW
 
@@ -28,10 +29,9 @@ class Edge(asyncio.Protocol):
         self._dirty = False
         self._full = False
         self._reading = True
-        self._written = 0
         self._unflushed = 0
         self._stall_timeout = stall_timeout
-        self._stall_timer: asyncio.TimerHandle | None = None
+        self._stall: StallWatch = cast(StallWatch, None)
         self._max_unwritten = max_unwritten
         self.undrained: set[Outlet] = set()
         """Streams that queued more than they should and want to hear when it is gone."""
@@ -39,6 +39,7 @@ class Edge(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
         self.transport.set_write_buffer_limits(high=SOCKET_HIGH, low=SOCKET_LOW)
+        self._stall = StallWatch(self.transport, self._stall_timeout)
         self.connected = True
         self.machine.start()
         self.wake()
@@ -46,8 +47,7 @@ class Edge(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self.connected = False
         self.undrained.clear()
-        if self._stall_timer is not None:
-            self._stall_timer.cancel()
+        self._stall.stop()
 
     def wake(self) -> None:
         """Have what the machine queued written at the end of this turn."""
@@ -69,7 +69,7 @@ class Edge(asyncio.Protocol):
         self._unflushed = 0
         output = self.machine.output()
         if output and self.connected:
-            self._written += len(output)
+            self._stall.written += len(output)
             self.transport.write(output)
 
     @property
@@ -85,27 +85,13 @@ class Edge(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self._full = True
-        self._watch_stall()
+        self._stall.start()
 
     def resume_writing(self) -> None:
         self._full = False
-        if self._stall_timer is not None:
-            self._stall_timer.cancel()
-            self._stall_timer = None
+        self._stall.stop()
         if not self._reading:
             self._reading = True
             self.transport.resume_reading()
         for stream in list(self.undrained):
             stream.check_drained()
-
-    def _watch_stall(self) -> None:
-        taken = self._written - self.transport.get_write_buffer_size()
-        self._stall_timer = self.loop.call_later(self._stall_timeout, self._check_stall, taken)
-
-    def _check_stall(self, taken_before: int) -> None:
-        """A full socket that has taken nothing for so long belongs to a peer that does not read."""
-        self._stall_timer = None
-        if self._written - self.transport.get_write_buffer_size() <= taken_before:
-            self.transport.abort()
-        else:
-            self._watch_stall()

@@ -63,7 +63,7 @@ class ServerLimits:
     """A finished call whose reply the peer's window holds back for so long is reset."""
     max_unsent: int = 64 * 1_048_576
     """Reply bytes waiting for the peer's window above which new calls are refused (REFUSED_STREAM)."""
-    max_unwritten: int = 4 * 1_048_576
+    max_unwritten: int = 16 * 1_048_576
     """Output waiting for the socket above which the connection is not read until it has drained."""
 
 

@@ -67,8 +67,8 @@ class UnaryCall:
             if end_stream:
                 self._reader.finish()
                 self._start()
-        except Status as status:
-            self.fail(status)
+        except Exception as error:
+            self.fail(error)
 
     def follow(self, coroutine: Coroutine[Any, Any, Reply], awaited: Any) -> None:
         """Take over a coroutine that has run to its first wait."""

@@ -1,0 +1,48 @@
+"""What every edge does with its socket: say who is at the other end, notice that it takes nothing."""
+
+from __future__ import annotations
+
+import asyncio
+
+
+def peer_name(transport: asyncio.BaseTransport) -> str:
+    """`host:port` of the other end, or what a socket without one has."""
+    name = transport.get_extra_info("peername")
+    if isinstance(name, tuple) and len(name) >= 2:
+        host, port = name[:2]
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return str(name or "")
+
+
+class StallWatch:
+    """Drops a connection whose full socket has taken no byte for `timeout` seconds: its peer does not read.
+
+    The edge adds what it writes to `written`, starts the watch in `pause_writing`, stops it in `resume_writing` and
+    when the connection is lost.
+    """
+
+    def __init__(self, transport: asyncio.Transport, timeout: float) -> None:
+        self.written = 0
+        self._transport = transport
+        self._timeout = timeout
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def start(self) -> None:
+        """The socket is full."""
+        self._timer = self._loop.call_later(self._timeout, self._check, self._taken())
+
+    def stop(self) -> None:
+        """The socket takes bytes again, or is gone."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _taken(self) -> int:
+        return self.written - self._transport.get_write_buffer_size()
+
+    def _check(self, taken_before: int) -> None:
+        if self._taken() <= taken_before:
+            self._transport.abort()
+        else:
+            self.start()
