@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import bisect
+import shutil
 from collections.abc import Generator, Iterator, Sequence
-from typing import TypeVar
+from pathlib import Path
+from typing import Any, TypeVar
 
 from quorate.api.pb import kv_pb2
-from quorate.storage.backend import Bucket
+from quorate.storage.backend import Backend, Bucket
+from quorate.storage.schema import BUCKETS
 
 T = TypeVar("T")
 
@@ -67,6 +70,36 @@ class MemoryRows:
         other._rows = {name: dict(rows) for name, rows in self._rows.items()}
         other._keys = {name: list(keys) for name, keys in self._keys.items()}
         return other
+
+
+class Disk:
+    """Makes rows of one kind, `memory` or `backend`, and copies of them as a crash would leave them."""
+
+    def __init__(self, kind: str, directory: Path) -> None:
+        self._kind = kind
+        self._directory = directory
+        self._files: list[tuple[Backend, Path]] = []
+
+    def new(self) -> Any:
+        return MemoryRows() if self._kind == "memory" else self._open()
+
+    def copy(self, rows: Any) -> Any:
+        if isinstance(rows, MemoryRows):
+            return rows.copy()
+        rows.commit()
+        return self._open(next(path for backend, path in self._files if backend is rows))
+
+    def close(self) -> None:
+        for backend, _ in self._files:
+            backend.close()
+
+    def _open(self, source: Path | None = None) -> Backend:
+        path = self._directory / f"db{len(self._files)}"
+        if source is not None:
+            shutil.copy(source, path)
+        backend = Backend.open(path, BUCKETS, unsafe_no_fsync=True)
+        self._files.append((backend, path))
+        return backend
 
 
 class DictLeases:

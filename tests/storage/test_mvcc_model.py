@@ -3,53 +3,43 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from mvcc_support import DictLeases, MemoryRows, Model, finish, kv
+from mvcc_support import DictLeases, Disk, Model, finish, kv
 
 from quorate.api import errors
-from quorate.storage.backend import Backend
 from quorate.storage.mvcc import Mode, Store
-from quorate.storage.schema import BUCKETS, KEY
+from quorate.storage.schema import KEY
 
 KEYS = [b"%c" % c * n for c in b"abcd" for n in (1, 2)]
 STEPS = 150
 
-Reopen = Callable[[Any], Any]
-"""Rows as they are after a restart."""
-
 
 @pytest.fixture(params=["memory", "backend"])
-def reopen(request: pytest.FixtureRequest, tmp_path: Path) -> Reopen:
-    def memory(rows: Any) -> Any:
-        return rows.copy() if rows else MemoryRows()
-
-    def backend(rows: Any) -> Any:
-        if rows:
-            rows.close()
-        return Backend.open(tmp_path / "db", BUCKETS, unsafe_no_fsync=True)
-
-    return memory if request.param == "memory" else backend
+def disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Disk]:
+    disk = Disk(request.param, tmp_path)
+    yield disk
+    disk.close()
 
 
 class Run:
     """A store and its model, and the dice that decide what happens to both."""
 
-    def __init__(self, seed: int, reopen: Reopen) -> None:
+    def __init__(self, seed: int, disk: Disk) -> None:
         self.dice = random.Random(seed)
         self.model = Model()
-        self.reopen = reopen
+        self.disk = disk
         self.jobs: list[Any] = []
-        self.rows = None
+        self.rows = disk.new()
         self.restart()
 
     def restart(self) -> None:
-        self.rows = self.reopen(self.rows)
+        self.rows = self.disk.copy(self.rows)
         self.leases = DictLeases()
-        self.store = Store(self.rows, self.leases)  # type: ignore[arg-type]
+        self.store = Store(self.rows, self.leases, compaction_batch_limit=2)  # type: ignore[arg-type]
         self.store.restore()
         self.jobs = [self.store.pending_compaction] if self.store.pending_compaction else []
         assert self.store.revision == self.model.revision
@@ -143,10 +133,9 @@ class Run:
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_the_store_does_what_a_naive_model_does(seed: int, reopen: Reopen, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("quorate.storage.mvcc.compaction.BITE", 2)
+def test_the_store_does_what_a_naive_model_does(seed: int, disk: Disk) -> None:
     print("seed", seed)
-    run = Run(seed, reopen)
+    run = Run(seed, disk)
     for step in range(STEPS):
         chance = run.dice.random()
         if chance < 0.6:

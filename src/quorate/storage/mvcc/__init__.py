@@ -24,7 +24,7 @@ called by one thread, and nothing may interleave with an open write transaction.
 Sources: etcd's data model and watch guarantees (etcd.io, "KV API guarantees"), its rows and `meta` keys, its hash rule.
 """
 
-from quorate.storage.mvcc.hashes import HashResult, hash_database
+from quorate.storage.mvcc.hashes import HashResult
 from quorate.storage.mvcc.revision import revision_bytes
 from quorate.storage.mvcc.store import LeaseAttachments, Mode, RangeResult, Rows, Store, WriteTxn
 from quorate.storage.mvcc.watch_stream import WatchStream
@@ -52,6 +52,5 @@ __all__ = [
     "WatcherDuplicateId",
     "WatcherRangeEmpty",
     "WriteTxn",
-    "hash_database",
     "revision_bytes",
 ]

@@ -2,7 +2,7 @@
 
     schedule   scheduledCompactRev = R is written, reads below R fail from now on
     job        index: each key forgets what is superseded       in bites of
-               rows: what the index forgot is deleted, and      BITE keys or rows
+               rows: what the index forgot is deleted, and      a batch of keys or rows
                      everything up to R is hashed on the way
                finishedCompactRev = R is written, the hash is kept
 
@@ -26,8 +26,8 @@ from quorate.storage.schema import KEY
 if TYPE_CHECKING:
     from quorate.storage.mvcc.store import Store
 
-BITE = 1000
-"""Keys or rows a job handles between two yields."""
+BATCH_LIMIT = 1000
+"""Keys or rows a job handles between two yields, unless the store is told otherwise."""
 
 
 class Jobs:
@@ -66,6 +66,7 @@ def restore(store: Store) -> None:
 
 def _run(store: Store, revision: int, previous: int, hash_counts: bool) -> Iterator[None]:
     jobs = store.jobs
+    batch = store.compaction_batch_limit
     any_kept = False
     last_key = b""
     row_hash: RowHash | None = None
@@ -77,15 +78,15 @@ def _run(store: Store, revision: int, previous: int, hash_counts: bool) -> Itera
             yield
             continue
         if row_hash is None:
-            keys = store.index.after(last_key, BITE)
+            keys = store.index.after(last_key, batch)
             for last_key in keys:
                 any_kept |= store.index.compact(last_key, revision)
-            if len(keys) < BITE:
+            if len(keys) < batch:
                 row_hash = RowHash(previous, any_kept)
         else:
-            rows = list(store.rows.scan(KEY, last_row, revision_bytes(revision + 1, 0), BITE))
+            rows = list(store.rows.scan(KEY, last_row, revision_bytes(revision + 1, 0), batch))
             _remove(store, rows, row_hash)
-            if len(rows) < BITE:
+            if len(rows) < batch:
                 break
             last_row = rows[-1][0] + b"\0"
         yield

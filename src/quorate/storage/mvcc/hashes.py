@@ -5,8 +5,6 @@ revision count only if they are in the keep set (what a compaction at the hashed
 differ in how far they have removed the rest; a tombstone at exactly the compacted revision never counts, for older
 versions remove it. If the keep set is empty nothing is left out: a quirk of etcd that its hashes depend on.
 
-The hash of a whole database is another thing: over everything but what members may differ in, bucket after bucket.
-
 A finished compaction leaves the hash of its revision; the last CACHED are kept, so that members that have since
 written different amounts can still compare.
 """
@@ -14,13 +12,11 @@ written different amounts can still compare.
 from __future__ import annotations
 
 from collections.abc import Container, Generator, Iterable
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple
 
 from google_crc32c import extend, value
 
 from quorate.api import errors
-from quorate.storage import schema
-from quorate.storage.backend import Bucket
 from quorate.storage.mvcc.key_index import FROM_KEY
 from quorate.storage.mvcc.revision import main_of, parse_revision, revision_bytes, sub_of
 from quorate.storage.mvcc.rows import key_of
@@ -32,15 +28,6 @@ if TYPE_CHECKING:
 CACHED = 10
 BITE = 1000
 """Rows hashed between two yields."""
-
-_UNHASHED = frozenset((b"consistent_index", b"term", b"storageVersion"))
-"""Keys of bucket `meta` that members of one history may differ in."""
-
-
-class Rows(Protocol):
-    """A still picture of all rows."""
-
-    def scan(self, bucket: Bucket) -> Iterable[tuple[bytes, bytes]]: ...
 
 
 class HashResult(NamedTuple):
@@ -104,25 +91,6 @@ def hash_kv(store: Store, revision: int, cached: HashResult | None) -> Generator
         # A store restored meanwhile is another one: begin again.
         cached = yield from _hash_rows(store, revision)
     return cached
-
-
-def hash_database(rows: Rows) -> Generator[None, None, int]:
-    """Job that ends with the CRC-32C of all buckets in name order: name, then key and value of each row.
-
-    Nothing may be written meanwhile: give it a view of a backend that has just committed.
-    """
-    crc = 0
-    for bucket in sorted(schema.BUCKETS):
-        parts = [bucket.name]
-        for key, row in rows.scan(bucket):
-            if bucket != schema.META or key not in _UNHASHED:
-                parts += (key, row)
-            if len(parts) > 2 * BITE:
-                crc = extend(crc, b"".join(parts))
-                parts.clear()
-                yield
-        crc = extend(crc, b"".join(parts))
-    return crc
 
 
 def _hash_rows(store: Store, revision: int) -> Generator[None, None, HashResult | None]:

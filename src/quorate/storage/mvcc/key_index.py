@@ -124,6 +124,11 @@ class KeyIndex:
         found = self._in_range(self._live, key, end)
         return list(islice(found, limit) if limit else found)
 
+    def live_stamps(self, keys: list[bytes]) -> list[int]:
+        """Newest stamp of each of `keys`, all alive."""
+        records = [self._records[key] for key in keys]
+        return [record if record.__class__ is int else record[-1] for record in records]  # type: ignore[index]
+
     def live_count(self, key: bytes, end: bytes) -> int:
         """Number of living keys of a range, found without visiting them."""
         if not end:

@@ -27,7 +27,7 @@ MAX_MAIN = MAIN_MASK
 """Largest main revision a store can hold."""
 
 _pack = Struct(">QcQ").pack
-_unpack_from = Struct(">QcQ").unpack_from
+_unpack_from = Struct(">QxQ").unpack_from
 _PLAIN_BYTES = 17
 
 
@@ -39,7 +39,7 @@ def revision_bytes(main: int, sub: int, tombstone: bool = False) -> bytes:
 
 def parse_revision(key: bytes) -> tuple[int, int, bool]:
     """(main, sub, is a tombstone) of a row key."""
-    main, _, sub = _unpack_from(key)
+    main, sub = _unpack_from(key)
     return main, sub, len(key) > _PLAIN_BYTES
 
 

@@ -15,6 +15,7 @@ from quorate.storage.mvcc.events import Change
 from quorate.storage.mvcc.key_index import KeyIndex
 from quorate.storage.mvcc.revision import (
     MAX_MAIN,
+    VERSION_SHIFT,
     create_of,
     main_of,
     make_stamp,
@@ -76,12 +77,15 @@ class RangeResult(NamedTuple):
 class Store:
     """Keys at revisions, kept as rows of bucket `key`. Call `restore` before anything else."""
 
-    def __init__(self, rows: Rows, leases: LeaseAttachments) -> None:
+    def __init__(
+        self, rows: Rows, leases: LeaseAttachments, *, compaction_batch_limit: int = compaction.BATCH_LIMIT
+    ) -> None:
         self.rows = rows
         self.leases = leases
         self.index = KeyIndex()
         self.hashes = hashes.HashCache()
         self.jobs = compaction.Jobs()
+        self.compaction_batch_limit = compaction_batch_limit
         self.revision = FIRST_REVISION
         self.compacted_revision = NEVER_COMPACTED
         self.pending_compaction: Iterator[None] | None = None
@@ -162,12 +166,12 @@ class Store:
         if revision <= 0 or revision == current:
             if not range_end:
                 stamp = index.latest(key)
-                return RangeResult(self._read([(key, stamp)], mode) if stamp else [], 1 if stamp else 0, current)
+                return RangeResult(self._read([key], [stamp], mode) if stamp else [], 1 if stamp else 0, current)
             if mode is Mode.COUNT:
                 return RangeResult([], index.live_count(key, range_end), current)
-            found = [(key, index.latest(key)) for key in index.live_keys(key, range_end, limit)]
-            count = index.live_count(key, range_end) if counted and 0 < limit == len(found) else len(found)
-            return RangeResult(self._read(found, mode), count, current)
+            keys = index.live_keys(key, range_end, limit)
+            count = index.live_count(key, range_end) if counted and 0 < limit == len(keys) else len(keys)
+            return RangeResult(self._read(keys, index.live_stamps(keys), mode), count, current)
         if revision < self.compacted_revision:
             raise errors.Compacted()
         return self._range_in_history(current, key, range_end, revision, limit, mode, counted)
@@ -193,25 +197,30 @@ class Store:
     def _range_in_history(
         self, current: int, key: bytes, range_end: bytes, revision: int, limit: int, mode: Mode, counted: bool
     ) -> RangeResult:
-        found: list[tuple[bytes, int]] = []
+        keys: list[bytes] = []
+        stamps: list[int] = []
         count = 0
-        for pair in self.index.keys_at(key, range_end, revision):
+        for found, stamp in self.index.keys_at(key, range_end, revision):
             if not 0 < limit <= count:
-                found.append(pair)
+                keys.append(found)
+                stamps.append(stamp)
             elif not counted:
                 break
             count += 1
-        return RangeResult(self._read(found, mode), count, current)
+        return RangeResult(self._read(keys, stamps, mode), count, current)
 
-    def _read(self, found: list[tuple[bytes, int]], mode: Mode) -> list[bytes]:
+    def _read(self, keys: list[bytes], stamps: list[int], mode: Mode) -> list[bytes]:
         if mode is Mode.FULL:
-            if len(found) == 1:
-                row = self.rows.get(KEY, row_key(found[0][1]))
+            if len(stamps) == 1:
+                row = self.rows.get(KEY, row_key(stamps[0]))
                 assert row is not None, "a row that the index knows is missing"
                 return [row]
-            return self.rows.get_many(KEY, [row_key(stamp) for _, stamp in found])
+            return self.rows.get_many(KEY, [row_key(stamp) for stamp in stamps])
         if mode is Mode.KEYS:
-            return [encode_without_value(key, create_of(s), main_of(s), version_of(s)) for key, s in found]
+            return [
+                encode_without_value(key, create_of(stamp), main_of(stamp), version_of(stamp))
+                for key, stamp in zip(keys, stamps, strict=True)
+            ]
         return []
 
     def _stored_changes(self) -> Iterator[tuple[bytes, int]]:
@@ -222,12 +231,19 @@ class Store:
             main, sub, tombstone = parse_revision(place)
             kv = parse_key_value(row)
             key = kv.key
+            if tombstone:
+                stamp = make_tombstone(main, sub)
+            elif sub == 0 and kv.version == 1:
+                # As in make_stamp; most keys are put once and alone, and there may be millions.
+                stamp = main | 1 << VERSION_SHIFT
+            else:
+                stamp = make_stamp(main, sub, kv.create_revision, kv.version)
             lease = kv.lease
             if lease:
                 leases[key] = lease
             elif leases:
                 leases.pop(key, None)
-            yield key, make_tombstone(main, sub) if tombstone else make_stamp(main, sub, kv.create_revision, kv.version)
+            yield key, stamp
         assert main <= MAX_MAIN, "a revision in the store is too large"
         self.revision = max(self.revision, main)
         for key, lease in leases.items():

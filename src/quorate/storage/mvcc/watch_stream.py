@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from quorate.api import errors
 from quorate.storage.mvcc.key_index import FROM_KEY
 from quorate.storage.mvcc.watchers import (
     State,
-    WatchBatch,
     Watcher,
     WatcherDuplicateId,
     WatcherRangeEmpty,
@@ -81,19 +81,17 @@ class WatchStream:
             self._store.stop(watcher)
         self._store.forget_stream(self)
 
-    def request_progress(self, watch_id: int) -> bool:
-        """Deliver how far this watcher has been told; False if it is behind, or the sink full."""
+    def request_progress(self, watch_id: int) -> int | None:
+        """Revision up to which this watcher has been told everything; None if it is behind or starts later.
+
+        True at this moment: whoever passes it on must do so behind what the sink has taken, and before anything else.
+        """
         watcher = self._watchers.get(watch_id)
-        return watcher is not None and self._deliver_progress(watch_id, [watcher])
+        return None if watcher is None else self._progress([watcher])
 
     def progress_if_synced(self) -> int | None:
-        """Deliver, for the whole stream, that all is told up to the current revision, and return that revision.
-
-        None, and nothing delivered, when a watcher is behind or starts later, there is none, or the sink is full.
-        """
-        if self._watchers and self._deliver_progress(STREAM_ID, list(self._watchers.values())):
-            return self._store.revision
-        return None
+        """The same for all watchers of the stream together; None also if it has none."""
+        return self._progress(self._watchers.values()) if self._watchers else None
 
     def ids(self) -> list[int]:
         return list(self._watchers)
@@ -103,12 +101,11 @@ class WatchStream:
     def forget(self, watcher: Watcher) -> None:
         del self._watchers[watcher.id]
 
-    def _deliver_progress(self, watch_id: int, watchers: list[Watcher]) -> bool:
-        # Events take the same way and were delivered before: whoever is synced has nothing on the way.
+    def _progress(self, watchers: Iterable[Watcher]) -> int | None:
         revision = self._store.revision
         if any(watcher.state is not State.SYNCED or watcher.start > revision for watcher in watchers):
-            return False
-        return self.sink.deliver(WatchBatch(watch_id, revision, [], progress=True))
+            return None
+        return revision
 
     def _choose_id(self) -> int:
         while self._next_id in self._watchers:

@@ -20,6 +20,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from itertools import islice
 
+from quorate.storage.mvcc import compaction
 from quorate.storage.mvcc.events import Change
 from quorate.storage.mvcc.revision import parse_revision, revision_bytes
 from quorate.storage.mvcc.rows import key_of
@@ -39,8 +40,10 @@ WINDOW_ROWS = 1000
 class WatchableStore(Store):
     """Store with watch streams. Somebody calls `sync_watchers` and `retry_victims` now and then."""
 
-    def __init__(self, rows: Rows, leases: LeaseAttachments) -> None:
-        super().__init__(rows, leases)
+    def __init__(
+        self, rows: Rows, leases: LeaseAttachments, *, compaction_batch_limit: int = compaction.BATCH_LIMIT
+    ) -> None:
+        super().__init__(rows, leases, compaction_batch_limit=compaction_batch_limit)
         self._streams: dict[WatchStream, None] = {}
         self._synced = WatcherGroup()
         self._unsynced: Watchers = {}
@@ -83,7 +86,7 @@ class WatchableStore(Store):
         return bool(self._unsynced) and (progress or bool(behind))
 
     def retry_victims(self) -> bool:
-        """Deliver what is parked where there is room again. True if some is still parked."""
+        """Deliver what is parked where there is room again. True as long as any watcher is behind; come again, then."""
         full = set()
         for watcher, batch in list(self._victims.items()):
             if watcher.state is not State.VICTIM or watcher.stream in full:
@@ -94,7 +97,7 @@ class WatchableStore(Store):
             self.events_total += len(batch.events)
             if watcher.state is State.VICTIM:
                 self._move(watcher, State.SYNCED if watcher.next > self.revision else State.UNSYNCED)
-        return bool(self._victims)
+        return self.slow_watcher_count > 0
 
     def restore(self, rows: Rows | None = None) -> None:
         """As Store.restore; watchers go on from where each of them was, by the history now found."""

@@ -54,15 +54,13 @@ class WatchBatch(NamedTuple):
 
     `events` are serialized mvccpb.Events in order, with prev_kv where asked for; the list and the bytes are shared with
     other watchers and must not be changed. `revision` is the store's, as far as this watcher is told; 0 with a
-    `compact_revision`, which says that the watcher is gone because what it needs next is compacted. `progress`: no
-    events, all up to `revision` were delivered.
+    `compact_revision`, which says that the watcher is gone because what it needs next is compacted.
     """
 
     watch_id: int
     revision: int
     events: list[bytes]
     compact_revision: int = 0
-    progress: bool = False
 
 
 class WatchSink(Protocol):
