@@ -22,6 +22,8 @@ One member is one RawNode, driven from one thread. Synchronously:
 With `async_storage_writes` there is no advance: writing and applying are messages to LOCAL_APPEND_THREAD and
 LOCAL_APPLY_THREAD, whose `responses` are delivered (those to the own id by `step`) when the work is done, in order.
 
+`invariants` says what must hold at every moment; whoever drives members in a test may ask it after each step.
+
 Sources: Raft paper (Ongaro, Ousterhout 2014) and Raft thesis (Ongaro 2014); sections are cited where they apply.
 The contract and the printed texts are those of etcd's raft, so that its scripted tests hold here too.
 """

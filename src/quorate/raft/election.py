@@ -30,7 +30,8 @@ class Campaign(Enum):
     """The leader itself has asked for this election."""
 
 
-def handle_hup(raft: Raft, m: Message) -> None:
+def hup(raft: Raft) -> None:
+    """The election timeout is over, or the application wants this member to lead."""
     start(raft, Campaign.PRE_ELECTION if raft.pre_vote else Campaign.ELECTION)
 
 

@@ -7,9 +7,8 @@ What a message does is in the module of its verb (`election`, `replication`, `sn
 from __future__ import annotations
 
 from quorate.api.raftpb import Entry, HardState, Message, MessageType
-from quorate.raft import confchange, reconfigure, roles
+from quorate.raft import confchange, election, reconfigure, replication, roles, sending
 from quorate.raft.config import NO_LIMIT, NONE, Config
-from quorate.raft.election import TRANSFER_CONTEXT
 from quorate.raft.log import Log
 from quorate.raft.reads import ReadQueue, ReadState, release_postponed_reads
 from quorate.raft.role import CANDIDATE, FOLLOWER, LEADER, PRE_CANDIDATE, Role
@@ -196,20 +195,21 @@ class Raft:
             self._tick_leader()
         elif self.election_elapsed >= self.randomized_election_timeout and self.promotable():
             self.election_elapsed = 0
-            self.step(Message(MessageType.HUP, from_=self.id))
+            election.hup(self)
 
     def _tick_leader(self) -> None:
         self.heartbeat_elapsed += 1
         if self.election_elapsed >= self.election_timeout:
             self.election_elapsed = 0
             if self.check_quorum:
-                self.step(Message(MessageType.CHECK_QUORUM, from_=self.id))
+                replication.check_quorum(self)
             if self.role != LEADER:
                 return
             self.lead_transferee = NONE  # a transfer that takes longer than an election has failed (Raft thesis §3.10)
+            self._leave_if_due()  # a transfer may have kept it from leaving when it was due
         if self.heartbeat_elapsed >= self.heartbeat_timeout:
             self.heartbeat_elapsed = 0
-            self.step(Message(MessageType.BEAT, from_=self.id))
+            sending.broadcast_heartbeat(self, self.reads.last_context())
 
     # Receiving
 
@@ -225,7 +225,8 @@ class Raft:
     def _newer_term(self, m: Message) -> bool:
         """A message from a later term makes a follower of anybody (Raft paper §5.1). False: it is to be ignored."""
         kind = m.type
-        if kind in (MessageType.VOTE, MessageType.PRE_VOTE) and m.context != TRANSFER_CONTEXT and self._in_lease():
+        asked = kind in (MessageType.VOTE, MessageType.PRE_VOTE)
+        if asked and m.context != election.TRANSFER_CONTEXT and self._in_lease():
             remaining = self.election_timeout - self.election_elapsed
             self.log_vote(m, "ignored", f"lease is not expired (remaining ticks: {remaining})")
             return False
@@ -344,8 +345,11 @@ class Raft:
         """The application has applied everything up to `index`; `size` is that of the entries, see `entries_size`."""
         index = max(index, self.log.applied)
         self.log.applied_to(index, size)
-        membership = self.tracker.membership
-        if membership.auto_leave and self.role == LEADER and index >= self.pending_conf_index:
+        self._leave_if_due()
+
+    def _leave_if_due(self) -> None:
+        """A joint configuration that is to be left by itself is left when no other change is pending."""
+        if self.tracker.membership.auto_leave and self.role == LEADER and self.log.applied >= self.pending_conf_index:
             reconfigure.leave_automatically(self)
 
     def entries_applied(self, entries: list[Entry]) -> None:

@@ -21,9 +21,13 @@ if TYPE_CHECKING:
     from quorate.raft.machine import Raft
 
 
-def propose(raft: Raft, m: Message) -> None:
-    """Append and send out; raises ProposalDropped."""
-    assert m.entries, f"{raft.id:x} stepped empty MsgProp"
+def handle_proposal(raft: Raft, m: Message) -> None:
+    propose(raft, m.entries)
+
+
+def propose(raft: Raft, entries: list[Entry]) -> None:
+    """Append as the leader and send out; raises ProposalDropped."""
+    assert entries, f"{raft.id:x} stepped empty MsgProp"
     if raft.id not in raft.tracker.progress:
         raise ProposalDropped  # removed from the configuration while leading
     if raft.lead_transferee:
@@ -32,9 +36,10 @@ def propose(raft: Raft, m: Message) -> None:
             "dropping proposal"
         )
         raise ProposalDropped
-    entries = m.entries
-    if any(entry.type for entry in entries):
-        entries = _with_checked_conf_changes(raft, entries)
+    for entry in entries:
+        if entry.type:
+            entries = _with_checked_conf_changes(raft, entries)
+            break
     if not raft.append(entries):
         raise ProposalDropped
     sending.broadcast_append(raft)

@@ -18,7 +18,7 @@ from quorate.api.raftpb import (
     encode_conf_change,
     encode_conf_change_v2,
 )
-from quorate.raft import reconfigure
+from quorate.raft import election, proposals, reconfigure
 from quorate.raft.config import LOCAL_APPEND_THREAD, LOCAL_APPLY_THREAD, NONE, Config
 from quorate.raft.errors import LocalMessage, PeerNotFound
 from quorate.raft.machine import Raft
@@ -32,6 +32,7 @@ from quorate.raft.ready import (
     storage_apply,
     storage_apply_response,
 )
+from quorate.raft.role import LEADER
 from quorate.raft.status import BasicStatus, Status, basic_status, status
 from quorate.raft.storage import entries_size
 
@@ -103,15 +104,22 @@ class RawNode:
 
     def campaign(self) -> None:
         """Try to become leader now."""
-        self.raft.step(Message(T.HUP))
+        election.hup(self.raft)
 
     def propose(self, data: bytes) -> None:
         """Ask for `data` to be appended; raises ProposalDropped. Silent failure is possible: time out and retry."""
-        self.raft.step(Message(T.PROP, from_=self.raft.id, entries=[Entry(0, 0, data)]))
+        self._propose([Entry(0, 0, data)])
 
     def propose_many(self, batch: Sequence[bytes]) -> None:
         """As `propose`, for all of `batch` in this order: one Append to each follower instead of one for each."""
-        self.raft.step(Message(T.PROP, from_=self.raft.id, entries=[Entry(0, 0, data) for data in batch]))
+        self._propose([Entry(0, 0, data) for data in batch])
+
+    def _propose(self, entries: list[Entry]) -> None:
+        raft = self.raft
+        if raft.role == LEADER:
+            proposals.propose(raft, entries)
+        else:
+            raft.step(Message(T.PROP, from_=raft.id, entries=entries))
 
     def propose_conf_change(self, change: ConfChange | ConfChangeV2) -> None:
         """Ask for a configuration change; raises ProposalDropped. One that does not fit now becomes an empty entry."""
@@ -119,7 +127,7 @@ class RawNode:
             entry = Entry(0, 0, encode_conf_change(change), EntryType.CONF_CHANGE)
         else:
             entry = Entry(0, 0, encode_conf_change_v2(change), EntryType.CONF_CHANGE_V2)
-        self.raft.step(Message(T.PROP, entries=[entry]))
+        self._propose([entry])
 
     def apply_conf_change(self, change: ConfChange | ConfChangeV2) -> ConfState:
         """A committed change takes effect; to be called for each one, also with node_id 0 for a rejected one.

@@ -18,11 +18,6 @@ if TYPE_CHECKING:
 # Leader
 
 
-def handle_beat(raft: Raft, m: Message) -> None:
-    """The heartbeat interval is over."""
-    sending.broadcast_heartbeat(raft, raft.reads.last_context())
-
-
 def handle_append_response(raft: Raft, m: Message, progress: Progress) -> None:
     progress.recent_active = True
     if m.reject:
@@ -92,7 +87,7 @@ def handle_unreachable(raft: Raft, m: Message, progress: Progress) -> None:
     raft.logger.debug(f"{raft.id:x} failed to send message to {m.from_:x} because it is unreachable [{progress}]")
 
 
-def handle_check_quorum(raft: Raft, m: Message) -> None:
+def check_quorum(raft: Raft) -> None:
     """An election timeout is over: step down if no quorum was heard within it (Raft thesis §6.2)."""
     if not raft.tracker.quorum_active():
         raft.logger.warning(f"{raft.id:x} stepped down to follower since quorum is not active")

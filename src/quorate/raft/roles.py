@@ -50,7 +50,6 @@ def _from_leader(handler: Handler) -> Handler:
 
 
 ANY: Handlers = {
-    T.HUP: election.handle_hup,
     T.VOTE: election.handle_vote_request,
     T.PRE_VOTE: election.handle_vote_request,
     T.STORAGE_APPEND_RESP: replication.handle_storage_append_response,
@@ -82,9 +81,7 @@ CANDIDATE: Handlers = _ANY_CANDIDATE | {T.VOTE_RESP: election.handle_vote_respon
 PRE_CANDIDATE: Handlers = _ANY_CANDIDATE | {T.PRE_VOTE_RESP: election.handle_vote_response}
 
 LEADER: Handlers = ANY | {
-    T.PROP: proposals.propose,
-    T.BEAT: replication.handle_beat,
-    T.CHECK_QUORUM: replication.handle_check_quorum,
+    T.PROP: proposals.handle_proposal,
     T.READ_INDEX: reads.handle_read_index,
     T.APP_RESP: _of_member(replication.handle_append_response),
     T.HEARTBEAT_RESP: _of_member(replication.handle_heartbeat_response),
