@@ -111,9 +111,9 @@ def test_range_ends(key: bytes, end: bytes, found: list[bytes]) -> None:
     delete(store, b"later-", b"later0")
     for revision in (0, -5, past, store.revision):
         assert [kv(row)[0] for row in store.range(key, end, revision=revision).kvs] == found
-        for limit in (0, 1, 2, 10):
+        for limit in (-1, 0, 1, 2, 10):
             got = store.range(key, end, revision=revision, limit=limit)
-            assert [kv(row)[0] for row in got.kvs] == found[: limit or None]
+            assert [kv(row)[0] for row in got.kvs] == (found[:limit] if limit > 0 else found)
             assert got.count == len(found)
             uncounted = store.range(key, end, revision=revision, limit=limit, counted=False)
             assert uncounted.kvs == got.kvs
@@ -207,3 +207,15 @@ def test_a_tombstone_alone_in_the_store_is_known_after_a_restart() -> None:
     assert again.range(b"a").count == 0
     finish(again.compact(put(again, b"b")))
     assert [place[7] for place, _ in again.rows.scan(KEY)] == [4]
+
+
+def test_a_compacted_revision_cannot_be_read_in_a_transaction_either() -> None:
+    store = new_store()
+    put(store, b"a")
+    put(store, b"a")
+    finish(store.compact(3))
+    with store.write() as txn:
+        txn.put(b"b", b"")
+        assert txn.range(b"a", revision=3).count == 1
+        with pytest.raises(errors.Compacted):
+            txn.range(b"a", revision=2)

@@ -118,11 +118,11 @@ class KeyIndex:
         self._dead.add(key)
 
     def live_keys(self, key: bytes, end: bytes, limit: int = 0) -> list[bytes]:
-        """Living keys of a range in order, at most `limit` of them if it is not 0."""
+        """Living keys of a range in order, at most `limit` of them if it is positive."""
         if not end:
             return [key] if self.latest(key) else []
         found = self._in_range(self._live, key, end)
-        return list(islice(found, limit) if limit else found)
+        return list(islice(found, limit) if limit > 0 else found)
 
     def live_stamps(self, keys: list[bytes]) -> list[int]:
         """Newest stamp of each of `keys`, all alive."""
