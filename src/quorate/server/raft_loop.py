@@ -55,6 +55,8 @@ class RaftLoop:
         self._led_by = led_by
         self._dropped = dropped
         self._proposed: list[bytes] = []
+        self._in_flight = 0
+        """Batches that the thread has and raft has not heard of since."""
         self._fail = fail
         self._poked = False
         self._stopped = False
@@ -87,6 +89,7 @@ class RaftLoop:
         """Record in the WAL that everything up to `snapshot` is durable elsewhere; `done` is called when it is."""
         # A snapshot counts at restart only if the hard state's commit covers it, so that is written with it.
         state, self._unsaved = self._unsaved, None
+        self._in_flight += 1
         self._writer.submit(state, (), snapshot, partial(self._from_thread, done))
 
     def _turn(self) -> None:
@@ -98,6 +101,7 @@ class RaftLoop:
             self._propose_all()
             while self.node.has_ready():
                 self._handle_ready()
+            self._writer.give_way()
         except Exception as err:
             self._fail(err)
 
@@ -143,19 +147,28 @@ class RaftLoop:
         state = state or self._unsaved
         self._unsaved = None
         self._saved = state or self._saved
+        # A batch still on its way through the thread must be told to raft first.
+        if not self._in_flight and self._writer.save_now(state, message.entries):
+            self._saved_now(message.entries, state, responses)
+            return
         done = partial(self._appended, message.entries, state, responses)
+        self._in_flight += 1
         self._writer.submit(state, message.entries, None, partial(self._from_thread, done))
 
     def _only_commits(self, state: HardState) -> bool:
         return state.term == self._saved.term and state.vote == self._saved.vote
 
     def _appended(self, entries: Sequence[Entry], state: HardState | None, responses: Sequence[Message]) -> None:
+        """The thread says that a batch is durable."""
+        self._saved_now(entries, state, responses)
+        self._turn()
+
+    def _saved_now(self, entries: Sequence[Entry], state: HardState | None, responses: Sequence[Message]) -> None:
         """A batch is durable."""
         if state is not None:
             self.storage.set_hard_state(state)
         self.storage.append(entries)
         self._step_all(responses)
-        self._turn()
 
     def _step_all(self, responses: Sequence[Message]) -> None:
         for response in responses:
@@ -167,6 +180,7 @@ class RaftLoop:
             self._loop.call_soon_threadsafe(self._finish, done, error)
 
     def _finish(self, done: Callable[[], None], error: BaseException | None) -> None:
+        self._in_flight -= 1
         if self._stopped:
             return
         if error is not None:

@@ -98,6 +98,11 @@ class WAL:
         encoder.sequence, encoder.state = names[-1].sequence, contents.hard_state
         return cls(files, directory, encoder, segments, end.offset), contents
 
+    @property
+    def is_prepared(self) -> bool:
+        """True when the next segment is made, or cannot be."""
+        return self._prepared is not None or self.failure is not None
+
     def encode(
         self, hard_state: HardState | None = None, entries: Sequence[Entry] = (), snapshot: WalSnapshot | None = None
     ) -> Batch:

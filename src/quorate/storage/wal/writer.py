@@ -1,9 +1,15 @@
-"""`WalWriter`: the thread that writes the log, so that nobody else waits for the disk."""
+"""`WalWriter`: who writes the log, so that nobody waits long for the disk.
+
+A good disk syncs in a tenth of a millisecond, less than it takes a thread to wake up and get the interpreter lock from
+a busy loop. So while the disk is quick, a batch is saved where it was made (`save_now`). Once it is slow, the thread
+does it (`submit`), and the loop goes on meanwhile; until the disk has been quick again for a while.
+"""
 
 from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from queue import SimpleQueue
 
@@ -14,8 +20,12 @@ from quorate.storage.wal.record import Batch, WalSnapshot
 
 Done = Callable[[BaseException | None], None]
 
+QUICK_SECONDS = 0.002
+"""A save that takes longer shows a slow disk."""
+QUICK_SAVES = 16
+"""The quickest of this many saves of the thread tells whether the disk is quick again."""
 PATIENCE_SECONDS = 0.0003  # a write and its sync take about a third of this on a good disk
-_RELEASE = Batch(b"", False)
+_NOTHING = Batch(b"", False)
 
 
 class WalWriter:
@@ -35,10 +45,28 @@ class WalWriter:
         self._finished = 0  # written by the thread alone
         self._seen_finished = 0
         self._since = 0.0
+        self._quick = True
+        self._recent: deque[float] = deque(maxlen=QUICK_SAVES)
         self._thread = threading.Thread(target=self._run, name="quorate-wal", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
+
+    def save_now(
+        self, hard_state: HardState | None, entries: Sequence[Entry], snapshot: WalSnapshot | None = None
+    ) -> bool:
+        """Save these before returning, if the disk is quick and the thread idle; False, and nothing done, if not.
+
+        Raises WriteFailed, and WalClosed ever after.
+        """
+        if not self._quick or self._submitted != self._finished:
+            return False
+        began = time.perf_counter()
+        self._wal.append([self._wal.encode(hard_state, entries, snapshot)])
+        self._quick = time.perf_counter() - began < QUICK_SECONDS
+        if not self._wal.is_prepared:
+            self._put(_NOTHING, _ignore)  # the thread makes the next segment
+        return True
 
     def submit(
         self,
@@ -50,8 +78,7 @@ class WalWriter:
         """Save these, in the order of the calls."""
         if self._closed:
             raise WalClosed(f"the log in {self._wal.directory} is closed")
-        self._submitted += 1
-        self._queue.put((self._wal.encode(hard_state, entries, snapshot), done))
+        self._put(self._wal.encode(hard_state, entries, snapshot), done)
 
     def give_way(self) -> None:
         """Let the writing thread go on; for the owner's loop, once per turn.
@@ -74,8 +101,7 @@ class WalWriter:
             if error is None:
                 self._wal.release_to(index)
 
-        self._submitted += 1
-        self._queue.put((_RELEASE, release))
+        self._put(_NOTHING, release)
 
     def close(self) -> None:
         """Save what was submitted, then close the log and end the thread; raises WriteFailed if the last sync fails."""
@@ -94,16 +120,35 @@ class WalWriter:
             work.append(queue.get())
         jobs = [job for job in work if job is not None]
         error: WalError | None = None
+        began = time.perf_counter()
         try:
             self._wal.append([batch for batch, _ in jobs])
         except WalError as failure:
             error = failure
+        self._judge(time.perf_counter() - began)
         for _, done in jobs:
             done(error)
-        self._finished += len(jobs)
         self._wal.prepare()
+        self._finished += len(jobs)
         return len(jobs) == len(work)
+
+    def _put(self, batch: Batch, done: Done) -> None:
+        self._submitted += 1
+        self._queue.put((batch, done))
+
+    def _judge(self, seconds: float) -> None:
+        """Trust a slow disk again when it has become quick. The quickest of some saves tells: the others may have
+        waited for the interpreter lock rather than for the disk."""
+        if not self._quick:
+            self._recent.append(seconds)
+            if len(self._recent) == QUICK_SAVES and min(self._recent) < QUICK_SECONDS / 2:
+                self._recent.clear()
+                self._quick = True
 
     def _run(self) -> None:
         while self.step():
             pass
+
+
+def _ignore(error: BaseException | None) -> None:
+    """A failure of the log shows at the next save."""
