@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import partial
@@ -209,7 +210,7 @@ class Pair:
             self._plain(op, side, answer.message) for side, answer in zip(self.sides, (real, subject), strict=True)
         )
         if left != right:
-            raise Different(f"{op}\n--- real:\n{left}--- subject:\n{right}")
+            raise Different(f"{op}\n{_line_by_line(left, right)}")
 
     def _plain(self, op: Op, side: Side, message: Any) -> Any:
         plain = type(message)()
@@ -222,7 +223,7 @@ class Pair:
         pair = [side.create(op.stream, op.message) for side in self.sides]
         left, right = (self._plain(op, side, one.created) for side, one in zip(self.sides, pair, strict=True))
         if left != right:
-            raise Different(f"{op}\n--- real:\n{left}--- subject:\n{right}")
+            raise Different(f"{op}\n{_line_by_line(left, right)}")
         self.watchers.append((pair[0], pair[1], self.compacted))
         return Answer(pair[0].created)
 
@@ -348,6 +349,11 @@ def _unname(message: Any, names: tuple[int, int]) -> None:
             member.ID = 2 if names[1] == member.ID else member.ID
             del member.peerURLs[:]
             del member.clientURLs[:]
+
+
+def _line_by_line(left: Any, right: Any) -> str:
+    lines = [str(message).splitlines() for message in (left, right)]
+    return "\n".join(difflib.unified_diff(*lines, "real", "subject", n=6, lineterm=""))
 
 
 def _shown(answer: Answer) -> str:

@@ -522,8 +522,6 @@ def cluster(ctl: Ctl) -> None:
     ctl.run("endpoint", "hashkv", "--rev", "3")
     ctl.run("endpoint", "hashkv", "--rev", "99")
     ctl.run("endpoint", "hashkv", "-w", "json")
-    ctl.run("member", "remove", "1234")
     ctl.run("member", "remove", "zz")
-    ctl.run("member", "promote", "1234")
     ctl.run("alarm", "list")
     ctl.run("--endpoints=127.0.0.1:1", "--dial-timeout=200ms", "--command-timeout=300ms", "get", "a")
