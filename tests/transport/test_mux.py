@@ -14,16 +14,47 @@ import pytest
 from grpc_support import PREFIX, Peer, Service, request_headers, until
 
 from quorate.transport import mux
-from quorate.transport.grpc import Channel, GrpcServer
+from quorate.transport.grpc import Channel, GrpcServer, web_call
 from quorate.transport.grpc.framing import frame
-from quorate.transport.http2 import PREFACE, DataReceived
+from quorate.transport.http2 import PREFACE, DataReceived, Headers, HeadersReceived, Limits, StreamReset
 from quorate.transport.mux import Listener, serve
 from quorate.transport.web import HttpRequest, HttpResponse, text_response
 
+ENDED: list[str] = []
+
+
+async def pieces(count: int) -> AsyncIterator[bytes]:
+    if count < 0:
+        raise ZeroDivisionError
+    for _ in range(count):
+        yield b"x" * 100_000
+
+
+async def endless() -> AsyncIterator[bytes]:
+    try:
+        while True:
+            yield b"tick"
+            await asyncio.sleep(0.01)
+    finally:
+        ENDED.append("endless")
+
 
 async def web(request: HttpRequest) -> HttpResponse:
-    if request.path == "/slow":
-        await asyncio.sleep(0.05)
+    match request.path:
+        case "/slow":
+            await asyncio.sleep(0.05)
+        case "/echo":
+            return HttpResponse(200, (), request.body)
+        case "/crash":
+            raise ZeroDivisionError
+        case "/stream":
+            return HttpResponse(200, (), pieces(50))
+        case "/crash-late":
+            return HttpResponse(200, (), pieces(-1))
+        case "/endless":
+            return HttpResponse(200, [("Connection", "close")], endless())
+        case "/host":
+            return text_response(200, request.header("host") or "")
     return text_response(200, request.path)
 
 
@@ -215,3 +246,80 @@ async def test_a_server_we_do_not_trust_is_unavailable(certificate: Path) -> Non
         with pytest.raises(Exception, match=r"UNAVAILABLE.*authentication handshake failed.*CERTIFICATE_VERIFY_FAILED"):
             await channel.unary(PREFIX + "Echo", b"")
         await channel.close()
+
+
+def web_request(path: bytes, method: bytes = b"GET", *extra: tuple[bytes, bytes]) -> Headers:
+    return (
+        (b":method", method),
+        (b":scheme", b"https"),
+        (b":path", path),
+        (b":authority", b"localhost"),
+        *extra,
+    )
+
+
+async def fetch(peer: Peer, headers: Headers, body: bytes = b"") -> tuple[bytes, dict[bytes, bytes], bytes]:
+    """Status, headers and body of a web request over HTTP/2."""
+    stream_id = peer.call(headers, body)
+    head = await peer.event(HeadersReceived, stream_id)
+    fields = dict(head.headers)
+    received = b""
+    ended = head.end_stream
+    while not ended:
+        data = await peer.event(DataReceived, stream_id)
+        received += data.data
+        peer.machine.acknowledge(stream_id, len(data.data))
+        peer.flush()
+        ended = data.end_stream
+    return fields[b":status"], fields, received
+
+
+async def test_over_tls_http2_carries_both_kinds(certificate: Path) -> None:
+    async with encrypted(certificate) as (listener, trust):
+        trust.set_alpn_protocols(["h2"])
+        peer = Peer(*await asyncio.open_connection("127.0.0.1", listener.port, ssl=trust), Limits())
+        status, fields, body = await fetch(peer, web_request(b"/health?x=1"))
+        assert (status, body) == (b"200", b"/health\n")
+        assert fields[b"content-type"] == b"text/plain; charset=utf-8"
+        assert fields[b"content-length"] == b"8"
+        assert b"date" in fields
+        stream_id = peer.call(request_headers(), frame(b"grpc"))
+        assert (await peer.event(DataReceived, stream_id)).data == frame(b"grpc")
+        assert (await fetch(peer, web_request(b"/echo", b"POST"), b"x" * 300_000))[2] == b"x" * 300_000
+        assert (await fetch(peer, web_request(b"/crash")))[0] == b"500"
+        assert (await fetch(peer, web_request(b"/", b"HEAD")))[2] == b""
+        status, _, body = await fetch(peer, web_request(b"/stream"))
+        assert body == b"x" * 5_000_000
+        stream_id = peer.call(web_request(b"/crash-late"))
+        assert (await peer.event(StreamReset, stream_id)).code == 2
+        assert (await fetch(peer, web_request(b"/host")))[2] == b"localhost\n"
+        peer.close()
+
+
+async def test_over_tls_a_web_body_above_the_limit_is_refused(
+    certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(web_call, "BODY_LIMIT", 1000)
+    async with encrypted(certificate) as (listener, trust):
+        peer = Peer(*await asyncio.open_connection("127.0.0.1", listener.port, ssl=trust), Limits())
+        assert (await fetch(peer, web_request(b"/echo", b"POST"), b"x" * 1001))[0] == b"413"
+        peer.close()
+
+
+async def test_over_tls_a_caller_that_leaves_ends_the_web_stream(certificate: Path) -> None:
+    async with encrypted(certificate) as (listener, trust):
+        peer = Peer(*await asyncio.open_connection("127.0.0.1", listener.port, ssl=trust), Limits())
+        ENDED.clear()
+        stream_id = peer.call(web_request(b"/endless"))
+        await peer.event(DataReceived, stream_id)
+        peer.machine.reset_stream(stream_id, 8)
+        peer.flush()
+        await until(lambda: ENDED == ["endless"])
+        peer.close()
+
+
+async def test_without_tls_http2_is_grpc_alone() -> None:
+    async with both() as listener:
+        peer = await Peer.connect(listener.port)
+        assert (await fetch(peer, web_request(b"/health")))[0] == b"405"
+        peer.close()

@@ -214,8 +214,9 @@ class ClientConnection(Edge):
                 call.end(Refused(status.code, status.message) if refused else status)
             self._freed()
         elif isinstance(event, StreamWindow):
-            for stream in list(self.undrained):
-                stream.check_drained()
+            outlet = self.undrained.get(event.stream_id)
+            if outlet is not None:
+                outlet.check_drained()
         elif isinstance(event, GoAwayReceived):
             if event.code != ErrorCode.NO_ERROR:
                 debug = event.debug.decode("utf-8", "replace")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Mapping
-from typing import Any, cast
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any, cast
 
 from quorate.api.errors import Code
 from quorate.transport.http2 import (
@@ -15,7 +15,6 @@ from quorate.transport.http2 import (
     Event,
     Headers,
     HeadersReceived,
-    Limits,
     PingAcked,
     PingReceived,
     SettingsReceived,
@@ -23,16 +22,21 @@ from quorate.transport.http2 import (
     StreamWindow,
 )
 from quorate.transport.sockets import peer_name
+from quorate.transport.web import HttpHandler
 
 from .edge import Edge
 from .framing import PREFIX_SIZE, frame_gzip, pack_prefix
 from .heads import GZIP_RESPONSE_HEADERS, RESPONSE_HEADERS, Head, HeadBook, Opening, Refusal, trailers_only
 from .keepalive import PING, Heartbeat, PingPolice
-from .limits import DRAIN_PING_TIMEOUT, LINGER, ServerLimits
-from .methods import Context, Method, Reply, Unary
+from .limits import DRAIN_PING_TIMEOUT, LINGER
+from .methods import Context, Reply, Unary
 from .status import OK_TRAILERS, status_of, trailers_of
 from .stream import Stream, parse
 from .unary import UnaryCall
+from .web_call import WebCall
+
+if TYPE_CHECKING:
+    from .server import GrpcServer
 
 _log = logging.getLogger(__name__)
 _log.addHandler(logging.NullHandler())
@@ -41,30 +45,30 @@ _DRAIN_PING = b"goodbye!"
 
 
 class ServerConnection(Edge):
-    """Reads requests, runs handlers, writes replies. `on_close` is called once, when the socket is gone."""
+    """Reads requests, runs handlers, writes replies. `on_close` is called once, when the socket is gone.
+
+    `web` answers what is not gRPC; without it such requests are refused.
+    """
 
     def __init__(
-        self,
-        methods: Mapping[str, Method],
-        services: frozenset[str],
-        limits: ServerLimits,
-        http2: Limits,
-        on_close: Callable[[ServerConnection], None],
+        self, server: GrpcServer, on_close: Callable[[ServerConnection], None], web: HttpHandler | None
     ) -> None:
+        limits = server.limits
         super().__init__(
-            Connection(client=False, limits=http2),
+            Connection(client=False, limits=server.http2),
             stall_timeout=limits.socket_stall_timeout,
             max_unwritten=limits.max_unwritten,
         )
         self.limits = limits
+        self.peer = ""
         self.police = PingPolice(limits.min_ping_interval, limits.permit_idle_pings)
-        self._methods = methods
-        self._services = services
+        self._server = server
+        self._web = web
         self._on_close = on_close
         self._heads: HeadBook = cast(HeadBook, None)
         self._waiting: dict[int, Opening] = {}
         """Unary calls whose message has not come yet, within one read."""
-        self._calls: dict[int, UnaryCall | Stream] = {}
+        self._calls: dict[int, UnaryCall | Stream | WebCall] = {}
         self._unsent: dict[int, tuple[int, float]] = {}
         """Finished calls whose reply the peer's window holds back: bytes left, and since when so many."""
         self._heard = self.loop.time()
@@ -82,7 +86,9 @@ class ServerConnection(Edge):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        self._heads = HeadBook(self._methods, self._services, peer_name(transport), transport)
+        self.peer = peer_name(transport)
+        server = self._server
+        self._heads = HeadBook(server.methods, server.services, self._web is not None, self.peer, transport)
         self._heartbeat = Heartbeat(
             time=self.limits.keepalive_time,
             timeout=self.limits.keepalive_timeout,
@@ -202,6 +208,11 @@ class ServerConnection(Edge):
             self.machine.send_headers(stream_id, trailers_only(code, text), True)
         self._end(stream_id, peer_ended)
 
+    def finish_web(self, stream_id: int, peer_ended: bool) -> None:
+        """A web request has its whole response."""
+        self._calls.pop(stream_id, None)
+        self._end(stream_id, peer_ended)
+
     def finished(self, stream_id: int) -> None:
         """A unary call that was under way has its reply."""
         del self._calls[stream_id]
@@ -214,13 +225,22 @@ class ServerConnection(Edge):
         self._last_stream = stream_id
         opening = self._heads.open(headers, self._heard)
         head = opening.head
-        if type(head) is Refusal:
+        if type(head) is Head:
+            self._on_call(stream_id, opening, head, end_stream)
+        elif type(head) is Refusal:
             self.machine.send_headers(stream_id, head.answer, True)
             self._end(stream_id, end_stream)
-        elif self.machine.pending() > self.limits.max_unsent:
+        else:
+            assert self._web is not None
+            call = self._calls[stream_id] = WebCall(self, stream_id, headers, self._web)
+            if end_stream:
+                call.feed(b"", True)
+
+    def _on_call(self, stream_id: int, opening: Opening, head: Head, end_stream: bool) -> None:
+        if self.machine.pending() > self.limits.max_unsent:
             # RFC 9113 §8.7: refused before any processing, so the caller may safely try again.
             self.machine.reset_stream(stream_id, ErrorCode.REFUSED_STREAM)
-        elif end_stream or type(head.method) is not Unary:  # type: ignore[union-attr]
+        elif end_stream or type(head.method) is not Unary:
             call = self._open_call(stream_id, opening)
             if end_stream:
                 call.feed(b"", True)
@@ -244,9 +264,9 @@ class ServerConnection(Edge):
             if call is not None:
                 call.cancel()
         elif isinstance(event, StreamWindow):
-            stream = self._calls.get(event.stream_id)
-            if isinstance(stream, Stream):
-                stream.check_drained()
+            outlet = self.undrained.get(event.stream_id)
+            if outlet is not None:
+                outlet.check_drained()
         elif isinstance(event, PingReceived):
             if self.police.too_many(self._heard, len(self._calls) + len(self._waiting)):
                 self.machine.go_away(ErrorCode.ENHANCE_YOUR_CALM, b"too_many_pings")

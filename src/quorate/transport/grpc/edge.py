@@ -33,8 +33,8 @@ class Edge(asyncio.Protocol):
         self._stall_timeout = stall_timeout
         self._stall: StallWatch = cast(StallWatch, None)
         self._max_unwritten = max_unwritten
-        self.undrained: set[Outlet] = set()
-        """Streams that queued more than they should and want to hear when it is gone."""
+        self.undrained: dict[int, Outlet] = {}
+        """Streams, by id, that queued more than they should and want to hear when it is gone."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
@@ -93,5 +93,5 @@ class Edge(asyncio.Protocol):
         if not self._reading:
             self._reading = True
             self.transport.resume_reading()
-        for stream in list(self.undrained):
-            stream.check_drained()
+        for outlet in list(self.undrained.values()):
+            outlet.check_drained()

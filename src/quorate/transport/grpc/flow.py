@@ -112,7 +112,7 @@ class Outlet:
             return
         if self._drained is None or self._drained.done():
             self._drained = self.edge.loop.create_future()
-        self.edge.undrained.add(self)
+        self.edge.undrained[self.stream_id] = self
         await asyncio.shield(self._drained)
 
     def put(self, data: bytes, end_stream: bool = False) -> None:
@@ -120,12 +120,12 @@ class Outlet:
         self.edge.machine.send_data(self.stream_id, data, end_stream)
         self.edge.wake_for(len(data))
         if self.on_drain is not None and self.pending > STREAM_LOW:
-            self.edge.undrained.add(self)
+            self.edge.undrained[self.stream_id] = self
 
     def check_drained(self) -> None:
         """Something left: tell those who wait, if it was enough."""
         if self.pending <= STREAM_LOW:
-            self.edge.undrained.discard(self)
+            self.edge.undrained.pop(self.stream_id, None)
             if self._drained is not None and not self._drained.done():
                 self._drained.set_result(None)
             if self.on_drain is not None and not self.closed:
@@ -134,6 +134,6 @@ class Outlet:
     def shut(self) -> None:
         """The stream is over; nobody need wait for it."""
         self.closed = True
-        self.edge.undrained.discard(self)
+        self.edge.undrained.pop(self.stream_id, None)
         if self._drained is not None and not self._drained.done():
             self._drained.set_result(None)

@@ -44,10 +44,14 @@ class Refusal(NamedTuple):
     answer: Headers
 
 
+class Web(NamedTuple):
+    """A request that is not gRPC and is for the web handler."""
+
+
 class Opening(NamedTuple):
     """A head and the context of one call, or of all calls that look alike when they have no deadline."""
 
-    head: Head | Refusal
+    head: Head | Refusal | Web
     context: Context
     headers: Headers
     """Kept so that its identity stays taken."""
@@ -61,14 +65,15 @@ class HeadBook:
     """
 
     def __init__(
-        self, methods: Mapping[str, Method], services: frozenset[str], peer: str, socket: BaseTransport
+        self, methods: Mapping[str, Method], services: frozenset[str], web: bool, peer: str, socket: BaseTransport
     ) -> None:
         self._methods = methods
         self._services = services
+        self._web = web
         self._peer = peer
         self._socket = socket
         self._by_identity: dict[int, Opening] = {}
-        self._by_value: dict[Headers, Head | Refusal] = {}
+        self._by_value: dict[Headers, Head | Refusal | Web] = {}
 
     def open(self, headers: Headers, now: float) -> Opening:
         """What to do with a request that came at `now`."""
@@ -78,7 +83,10 @@ class HeadBook:
         rest, timeout = split_timeout(headers)
         head = self._by_value.get(rest)
         if head is None:
-            head = judge(rest, self._methods, self._services)
+            if self._web and CONTENT_TYPE not in dict(rest).get(b"content-type", b""):
+                head = Web()
+            else:
+                head = judge(rest, self._methods, self._services)
             _remember(self._by_value, rest, head)
         if timeout is None:
             opening = Opening(head, self._context(head, None), headers)
@@ -90,7 +98,7 @@ class HeadBook:
             head = Refusal(trailers_only(Code.INTERNAL, str(error), 400))
             return Opening(head, self._context(head, None), headers)
 
-    def _context(self, head: Head | Refusal, deadline: float | None) -> Context:
+    def _context(self, head: Head | Refusal | Web, deadline: float | None) -> Context:
         path, metadata = (head.path, head.metadata) if isinstance(head, Head) else ("", _NO_METADATA)
         return Context(path, metadata, deadline, self._peer, self._socket)
 

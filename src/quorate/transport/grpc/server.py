@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from quorate.transport.http2 import Limits
+from quorate.transport.web import HttpHandler
 
 from .connection import ServerConnection
 from .limits import ServerLimits
@@ -17,11 +18,13 @@ class GrpcServer:
     def __init__(
         self, methods: Mapping[str, Method], limits: ServerLimits | None = None, http2: Limits | None = None
     ) -> None:
-        self._methods = dict(methods)
-        self._services = frozenset(path[1:].rpartition("/")[0] for path in methods)
-        self._limits = limits or ServerLimits()
-        self._http2 = http2 or Limits()
+        self.methods = dict(methods)
+        self.services = frozenset(path[1:].rpartition("/")[0] for path in methods)
+        self.limits = limits or ServerLimits()
+        self.http2 = http2 or Limits()
 
-    def connection(self, on_close: Callable[[ServerConnection], None]) -> ServerConnection:
-        """The protocol of a new connection."""
-        return ServerConnection(self._methods, self._services, self._limits, self._http2, on_close)
+    def connection(
+        self, on_close: Callable[[ServerConnection], None], web: HttpHandler | None = None
+    ) -> ServerConnection:
+        """The protocol of a new connection. `web` answers requests that are not gRPC."""
+        return ServerConnection(self, on_close, web)
