@@ -39,6 +39,13 @@ async def until(condition: Callable[[], bool], seconds: float = 5.0) -> None:
             await asyncio.sleep(0.002)
 
 
+class Yields:
+    """Awaitable, but no future."""
+
+    def __await__(self) -> Any:
+        yield "something"
+
+
 class Service:
     """What the calls of a test saw and did."""
 
@@ -54,6 +61,7 @@ class Service:
             PREFIX + "Echo": Unary(text, self.echo),
             PREFIX + "Wait": Unary(text, self.wait),
             PREFIX + "Turns": Unary(text, self.turns),
+            PREFIX + "Odd": Unary(text, self.odd),
             PREFIX + "Guarded": Unary(text, self.guarded),
             PREFIX + "Fail": Unary(text, self.fail),
             PREFIX + "Big": Unary(text, self.big),
@@ -81,6 +89,27 @@ class Service:
         if request.startswith(b"no"):
             raise EmptyKey
         return self.echo(request, context)
+
+    async def odd(self, request: bytes, context: Context) -> bytes:
+        """A handler that does what handlers should not."""
+        match request:
+            case b"cancelled":
+                future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+                future.cancel()
+                return await future
+            case b"generator":
+                await Yields()
+            case b"timeout":
+                async with asyncio.timeout(1):
+                    await asyncio.sleep(0)
+            case b"stubborn":
+                self.started.append("stubborn")
+                try:
+                    await self.gate
+                finally:
+                    self.cancelled.append("stubborn")
+                    await asyncio.sleep(1)
+        return b""
 
     async def turns(self, request: bytes, context: Context) -> bytes:
         for _ in range(3):

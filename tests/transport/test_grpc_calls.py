@@ -111,6 +111,18 @@ async def test_a_handler_may_refuse_before_it_is_a_coroutine() -> None:
         assert await outcome(channel.unary(PREFIX + "Guarded", b"no" * 100_000)) == refused
 
 
+async def test_a_handler_that_misbehaves_harms_its_own_call_alone(caplog: pytest.LogCaptureFixture) -> None:
+    async with serving() as (service, listener), channel_to(listener.port) as channel:
+        assert await outcome(channel.unary(PREFIX + "Odd", b"cancelled")) == (1, "context canceled")
+        assert await outcome(channel.unary(PREFIX + "Odd", b"generator")) == (13, "internal error")
+        assert "may wait for asyncio futures only, not for 'something'" in caplog.text
+        assert await outcome(channel.unary(PREFIX + "Odd", b"timeout")) == (13, "internal error")
+        assert (await outcome(channel.unary(PREFIX + "Odd", b"stubborn", timeout=0.02)))[0] == 4
+        await until(lambda: service.cancelled == ["stubborn"])
+        assert await channel.unary(PREFIX + "Echo", b"ok") == b"ok"
+        assert listener.connections == 1
+
+
 async def test_an_unforeseen_error_is_told_to_the_log_and_not_to_the_caller(
     caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -259,6 +271,20 @@ async def test_calls_beyond_the_servers_stream_limit_wait_their_turn() -> None:
         assert await asyncio.gather(*waiting) == [b"go", b"go"]
         assert await third == b"third"
         assert await fourth.receive() == b"4"
+
+
+async def test_a_crowd_behind_a_small_stream_limit_gets_through() -> None:
+    async with (
+        serving(http2=Limits(max_concurrent_streams=3)) as (_, listener),
+        channel_to(listener.port) as channel,
+    ):
+        await channel.unary(PREFIX + "Echo", b"settings are known now")
+        calls = [asyncio.create_task(channel.unary(PREFIX + "Turns", b"%d" % n)) for n in range(300)]
+        await asyncio.sleep(0)
+        for call in calls[::3]:
+            call.cancel()
+        done = await asyncio.gather(*calls, return_exceptions=True)
+        assert [reply for reply in done if isinstance(reply, bytes)] == [b"%d" % n for n in range(300) if n % 3]
 
 
 async def test_an_address_where_nobody_listens_is_unavailable() -> None:

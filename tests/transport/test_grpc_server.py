@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import gzip
+import random
 
 import pytest
 from grpc_support import PREFIX, Peer, channel_to, outcome, request_headers, serving, until
@@ -12,6 +13,7 @@ from grpc_support import PREFIX, Peer, channel_to, outcome, request_headers, ser
 from quorate.transport.grpc import ChannelLimits, ServerLimits
 from quorate.transport.grpc.framing import frame
 from quorate.transport.http2 import (
+    Connection,
     DataReceived,
     ErrorCode,
     GoAwayReceived,
@@ -438,3 +440,40 @@ async def test_the_default_limits_are_etcds() -> None:
     assert limits["min_ping_interval"] == 5.0
     assert limits["permit_idle_pings"] is False
     assert (limits["keepalive_time"], limits["keepalive_timeout"]) == (7200.0, 20.0)
+
+
+def conversation() -> bytes:
+    """What a lively client sends."""
+    machine = Connection(client=True)
+    machine.start()
+    for method, body in (("Echo", b"hi"), ("Chat", b"hello"), ("Count", b"3"), ("Fail", b"late"), ("No", b"")):
+        stream_id = machine.open_stream(request_headers(method, (b"grpc-timeout", b"5S"), (b"x-bin", b"AAE")), False)
+        machine.send_data(stream_id, frame(body), method != "Chat")
+    machine.ping(b"12345678")
+    machine.reset_stream(3, ErrorCode.CANCEL)
+    return machine.output()
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_bytes_gone_wrong_harm_nobody_else(seed: int, caplog: pytest.LogCaptureFixture) -> None:
+    dice = random.Random(seed)
+    good = conversation()
+    async with serving() as (_, listener), channel_to(listener.port) as channel:
+        for _ in range(60):
+            data = bytearray(good)
+            for _ in range(dice.randrange(1, 6)):
+                place = dice.randrange(24, len(data))
+                match dice.randrange(3):
+                    case 0:
+                        data[place] = dice.randrange(256)
+                    case 1:
+                        del data[place : place + dice.randrange(20)]
+                    case 2:
+                        data[place:place] = dice.randbytes(dice.randrange(20))
+            _, writer = await asyncio.open_connection("127.0.0.1", listener.port)
+            writer.write(data)
+            await asyncio.sleep(0)
+            writer.close()
+        assert await channel.unary(PREFIX + "Echo", b"fine") == b"fine"
+        await until(lambda: listener.connections == 1)
+    assert not caplog.records, f"seed {seed}"

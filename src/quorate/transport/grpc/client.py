@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 
 from quorate.api.errors import Code
@@ -52,7 +53,7 @@ class ClientConnection(Edge):
         self._plain_head: Headers | None = None
         """A response head known to be good and without encoding."""
         self._ok_trailers: Headers | None = None
-        self._slots: list[asyncio.Future[None]] = []
+        self._slots: deque[asyncio.Future[None]] = deque()
         self._leaving = False
         self._heard = self.loop.time()
         self._heartbeat: Heartbeat | None = None
@@ -82,7 +83,7 @@ class ClientConnection(Edge):
             call.end(Status(self._why.code, self._why.message))
         self._leaving = True
         self._on_leave(self)
-        self._freed()
+        self._free_all()
         self.gone.set_result(None)
 
     def unary(self, headers: Headers, request: bytes, future: asyncio.Future[bytes]) -> int:
@@ -105,13 +106,18 @@ class ClientConnection(Edge):
         if self._calls.pop(stream_id, None) is not None:
             self.machine.reset_stream(stream_id, code)
             self.wake()
-            self._freed()
+            self._free_slot()
 
     async def slot(self) -> None:
         """Wait until a call ends or the connection does: the server's limit of streams is reached."""
         waiter: asyncio.Future[None] = self.loop.create_future()
         self._slots.append(waiter)
-        await waiter
+        try:
+            await waiter
+        except asyncio.CancelledError:
+            if not waiter.cancelled():
+                self._free_slot()
+            raise
 
     def shutdown(self) -> None:
         """Close now; calls under way fail."""
@@ -203,7 +209,7 @@ class ClientConnection(Edge):
         if type(call) is ClientStream and not call.half_closed:
             self.machine.reset_stream(stream_id, ErrorCode.NO_ERROR)
         if self._slots:
-            self._freed()
+            self._free_slot()
 
     def _on_other(self, event: object) -> None:
         if isinstance(event, StreamReset):
@@ -212,7 +218,7 @@ class ClientConnection(Edge):
                 refused = event.remote and event.code == ErrorCode.REFUSED_STREAM
                 status = status_of_reset(event.code)
                 call.end(Refused(status.code, status.message) if refused else status)
-            self._freed()
+            self._free_slot()
         elif isinstance(event, StreamWindow):
             outlet = self.undrained.get(event.stream_id)
             if outlet is not None:
@@ -224,7 +230,7 @@ class ClientConnection(Edge):
                 self._why = Status(Code.UNAVAILABLE, text)
             self._leave()
         elif isinstance(event, SettingsReceived):
-            self._freed()
+            self._free_all()
 
     def _give_up(self, stream_id: int, status: Status) -> None:
         """End a call whose answer cannot be understood."""
@@ -233,19 +239,25 @@ class ClientConnection(Edge):
             self.forget(stream_id, ErrorCode.CANCEL)
             call.end(status)
 
-    def _freed(self) -> None:
-        """Something changed for calls that wait for a stream: let them look again."""
-        waiters, self._slots = self._slots, []
-        for waiter in waiters:
+    def _free_slot(self) -> None:
+        """A call has ended: let the one that waits longest try."""
+        while self._slots:
+            waiter = self._slots.popleft()
             if not waiter.done():
                 waiter.set_result(None)
+                return
+
+    def _free_all(self) -> None:
+        """The limit itself has changed, or the connection is lost to all who wait."""
+        while self._slots:
+            self._free_slot()
 
     def _leave(self) -> None:
         """No new calls; those under way go on as long as the socket does."""
         if not self._leaving:
             self._leaving = True
             self._on_leave(self)
-        self._freed()
+        self._free_all()
 
     def _ping(self) -> None:
         self.machine.ping(PING)

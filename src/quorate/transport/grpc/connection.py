@@ -289,7 +289,7 @@ class ServerConnection(Edge):
             awaited = coroutine.send(None)
         except StopIteration as done:
             self.reply(stream_id, head, done.value)
-        except Exception as error:
+        except (Exception, asyncio.CancelledError) as error:
             self.fail_call(stream_id, head, error)
         else:
             call = UnaryCall(self, stream_id, head, opening.context)

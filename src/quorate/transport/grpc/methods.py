@@ -1,8 +1,9 @@
 """What a service is to the server: a table from path to method, and what a handler is given.
 
 A unary handler is stepped where the request was read, without a task of its own. Between its steps it may only wait
-for plain asyncio futures; a primitive that asks for the current task (`asyncio.timeout`, `wait_for`) does not work in
-it. Streaming handlers run in a task and may wait for anything.
+for plain asyncio futures; a primitive that asks for the current task (`asyncio.timeout`) does not work in it. When the
+caller is gone CancelledError is raised where it waits, the future itself is left alone (others may wait for it), and
+it may wait for nothing more. Streaming handlers run in a task and may wait for anything.
 """
 
 from __future__ import annotations

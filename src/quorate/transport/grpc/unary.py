@@ -116,7 +116,9 @@ class UnaryCall:
         if awaited is None:
             self._connection.loop.call_soon(self._step)
             return
-        assert awaited._asyncio_future_blocking, "a unary handler waits for asyncio futures only"
+        if not getattr(awaited, "_asyncio_future_blocking", False):
+            self.fail(RuntimeError(f"a unary handler may wait for asyncio futures only, not for {awaited!r}"))
+            return
         awaited._asyncio_future_blocking = False
         self._future = awaited
         awaited.add_done_callback(self._step)
@@ -144,9 +146,8 @@ def stop(coroutine: Coroutine[Any, Any, Any]) -> None:
     """Throw CancelledError into a waiting coroutine. One that goes on waiting is closed."""
     try:
         coroutine.throw(asyncio.CancelledError())
+        coroutine.close()
     except (StopIteration, asyncio.CancelledError):
-        return
+        pass
     except Exception:
         _log.exception("a cancelled handler failed")
-        return
-    coroutine.close()
