@@ -32,12 +32,13 @@ class WatchSync:
             self._timer.cancel()
 
     def _sync(self) -> None:
-        self._timer = None
+        # Streams that refuse events again poke; the timer that has just run answers for that.
         try:
             more = self._store.sync_watchers()
-            parked = self._store.retry_victims()
+            behind = self._store.retry_victims()
         except Exception as err:
             self._fail(err)
             return
-        if more or parked:
+        self._timer = None
+        if more or behind:
             self._timer = self._loop.call_later(0 if more else VICTIM_RETRY_INTERVAL, self._sync)

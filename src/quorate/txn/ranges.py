@@ -19,7 +19,14 @@ class View(Protocol):
     """A store, or a write transaction that sees its own changes."""
 
     def range(
-        self, key: bytes, range_end: bytes = ..., *, revision: int = ..., limit: int = ..., mode: Mode = ...
+        self,
+        key: bytes,
+        range_end: bytes = ...,
+        *,
+        revision: int = ...,
+        limit: int = ...,
+        mode: Mode = ...,
+        counted: bool = ...,
     ) -> RangeResult: ...
 
 
@@ -41,8 +48,11 @@ _NONE = rpc.RangeRequest.NONE
 _DESCEND = rpc.RangeRequest.DESCEND
 
 
-def run_range(view: View, request: rpc.RangeRequest) -> Ranged:
-    """Answer `request` from `view`. Raises Compacted, FutureRevision."""
+def run_range(view: View, request: rpc.RangeRequest, *, counted: bool = True) -> Ranged:
+    """Answer `request` from `view`; with `counted` off the count may stop at the limit.
+
+    Raises Compacted, FutureRevision.
+    """
     limit = max(request.limit, 0)
     if request.count_only:
         found = view.range(request.key, request.range_end, revision=request.revision, mode=Mode.COUNT)
@@ -55,6 +65,7 @@ def run_range(view: View, request: rpc.RangeRequest) -> Ranged:
         revision=request.revision,
         limit=0 if not limit or (rearranged and not _keeps_first(request)) else limit + 1,
         mode=Mode.KEYS if request.keys_only and not by_value else Mode.FULL,
+        counted=counted,
     )
     kvs = _rearrange(found.kvs, request) if rearranged else found.kvs
     more = 0 < limit < len(kvs)

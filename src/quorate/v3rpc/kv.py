@@ -84,7 +84,7 @@ class KV:
         first: Ranged | None = None
         while True:
             chunk.limit = min(size, left) if left else size
-            ranged = run_range(self._store, chunk)
+            ranged = run_range(self._store, chunk, counted=first is None)
             if first is None:
                 first = ranged
                 chunk.revision = request.revision if request.revision > 0 else ranged.revision

@@ -81,6 +81,7 @@ class WatchCall:
             self._send(watch_id=batch.watch_id, canceled=True, compact_revision=batch.compact_revision, revision=None)
             return True
         if self._stream.pending > MAX_PENDING:
+            self._server.watch_sync.poke()
             return False
         if batch.watch_id in self._progress:
             self._progress[batch.watch_id] = False

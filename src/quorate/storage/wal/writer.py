@@ -21,7 +21,9 @@ from quorate.storage.wal.record import Batch, WalSnapshot
 Done = Callable[[BaseException | None], None]
 
 QUICK_SECONDS = 0.002
-"""A save that takes longer shows a slow disk."""
+"""Saves that take longer than this on average show a slow disk."""
+AVERAGED_SAVES = 8
+"""About so many saves make the average, so that a single late one does not count for much."""
 QUICK_SAVES = 16
 """The quickest of this many saves of the thread tells whether the disk is quick again."""
 PATIENCE_SECONDS = 0.0003  # a write and its sync take about a third of this on a good disk
@@ -46,6 +48,7 @@ class WalWriter:
         self._seen_finished = 0
         self._since = 0.0
         self._quick = True
+        self._average = 0.0
         self._recent: deque[float] = deque(maxlen=QUICK_SAVES)
         self._thread = threading.Thread(target=self._run, name="quorate-wal", daemon=True)
 
@@ -63,7 +66,8 @@ class WalWriter:
             return False
         began = time.perf_counter()
         self._wal.append([self._wal.encode(hard_state, entries, snapshot)])
-        self._quick = time.perf_counter() - began < QUICK_SECONDS
+        self._average += (time.perf_counter() - began - self._average) / AVERAGED_SAVES
+        self._quick = self._average < QUICK_SECONDS
         if not self._wal.is_prepared:
             self._put(_NOTHING, _ignore)  # the thread makes the next segment
         return True
@@ -143,6 +147,7 @@ class WalWriter:
             self._recent.append(seconds)
             if len(self._recent) == QUICK_SAVES and min(self._recent) < QUICK_SECONDS / 2:
                 self._recent.clear()
+                self._average = 0.0
                 self._quick = True
 
     def _run(self) -> None:
