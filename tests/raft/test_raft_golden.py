@@ -1,4 +1,4 @@
-"""The golden scripts of a reference raft hold here, to the letter. They are read from where they lie."""
+"""Golden scripts hold to the letter: our own, and those of a reference raft, which are read from where they lie."""
 
 import os
 from pathlib import Path
@@ -20,6 +20,14 @@ FOUND = next((list(scripts([folder])) for folder in FOLDERS if folder.name and f
 def test_a_golden_script_is_reproduced(path: Path) -> None:
     for difference in run_script(path.read_text(encoding="utf-8")):
         pytest.fail(f"{path}:{difference.line}\n--- expected\n{difference.expected}\n--- actual\n{difference.actual}")
+
+
+OWN = list(scripts([Path(__file__).parent / "scripts"]))
+
+
+@pytest.mark.parametrize("path", OWN, ids=lambda path: path.stem)
+def test_an_own_script_is_reproduced(path: Path) -> None:
+    assert run_script(path.read_text(encoding="utf-8")) == []
 
 
 VOTES = "vote cfg=(1,2,3) votes=(y,n,_)\n----\nVotePending\n"

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 
 def handle_proposal(raft: Raft, m: Message) -> None:
-    propose(raft, m.entries)
+    if m.entries:
+        propose(raft, m.entries)
 
 
 def propose(raft: Raft, entries: list[Entry]) -> None:
