@@ -243,6 +243,16 @@ def test_a_file_cut_short_is_refused_before_it_is_read(tmp_path: Path) -> None:
     Backend.open(tmp_path / "db", BUCKETS).close()
 
 
+def test_too_little_address_space_is_said_plainly(tmp_path: Path) -> None:
+    code = (
+        "import resource; from quorate.storage.backend import Backend; "
+        "resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30)); "
+        f"Backend.open({str(tmp_path / 'db')!r}, ())"
+    )
+    child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert "may not map 68719476736 bytes of address space" in child.stderr
+
+
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     place = tmp_path / "small"

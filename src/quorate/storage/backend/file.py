@@ -70,7 +70,7 @@ class File:
                 raise
         except lmdb.Error as error:
             os.close(self._lock)
-            raise _explain(path, error) from error
+            raise _explain(path, error, map_size) from error
         except BaseException:
             os.close(self._lock)
             raise
@@ -148,7 +148,7 @@ def _open(path: Path, buckets: int, map_size: int, sync: bool) -> lmdb.Environme
     )
 
 
-def _explain(path: Path, error: lmdb.Error) -> BackendError:
+def _explain(path: Path, error: lmdb.Error, map_size: int) -> BackendError:
     """The error for what LMDB said about the file at `path`."""
     if path.is_dir():
         return BackendForeign(f"{path} is a directory, not a database file")
@@ -156,6 +156,8 @@ def _explain(path: Path, error: lmdb.Error) -> BackendError:
         if _is_bbolt(path):
             return BackendForeign(f"{path} is a bbolt file as etcd writes it, not a database of this program")
         return BackendForeign(f"{path} is not a database of this program, or it is damaged: {error}")
+    if isinstance(error, lmdb.MemoryError):
+        return BackendError(f"cannot open {path}: a process here may not map {map_size} bytes of address space")
     return BackendError(f"cannot open {path}: {error}")
 
 
