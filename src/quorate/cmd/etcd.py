@@ -23,7 +23,7 @@ from quorate.pkg import jsonlog
 from quorate.pkg.goflag import FlagError, HelpRequested, variable_name
 from quorate.version import ETCD_VERSION, QUORATE_VERSION
 
-log = jsonlog.get_log(__name__)
+log = jsonlog.get_log("quorate.cmd.etcd")
 
 PREFIX = "ETCD"
 USAGE = """Usage:
@@ -63,7 +63,7 @@ def run(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
         stood_in = flags.from_environment(environment, PREFIX)
     except FlagError as err:
         return _refuse(str(err))
-    config = Config(**{name.replace("-", "_"): value for name, value in {**stood_in, **given}.items()})
+    config = _config({**stood_in, **given})
     try:
         jsonlog.configure(config.log_level, config.log_outputs)
     except (ValueError, OSError) as err:
@@ -79,12 +79,17 @@ def run(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
     return _start(config, arguments)
 
 
+def _config(values: Mapping[str, Any]) -> Config:
+    """Settings from flag values; a flag that has left its experiment behind is known by both names."""
+    return Config(**{name.removeprefix("experimental-").replace("-", "_"): value for name, value in values.items()})
+
+
 def version_text() -> str:
     machine = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
     return "\n".join(
         [
             f"etcd Version: {ETCD_VERSION}",
-            f"Quorate Version: {QUORATE_VERSION}",
+            f"Git SHA: none (Quorate {QUORATE_VERSION})",
             f"Python Version: {platform.python_version()}",
             f"Python OS/Arch: {sys.platform}/{machine}",
         ]

@@ -25,6 +25,7 @@ def build_flags() -> FlagSet:
     """Every flag of the command, with the default that `Config` has."""
     flags = FlagSet()
     _add_member(flags)
+    _add_watch(flags)
     _add_clustering(flags)
     _add_storage(flags)
     _add_logging(flags)
@@ -46,6 +47,11 @@ def _add_member(flags: FlagSet) -> None:
     flags.add("election-timeout", parse_uint, default.election_timeout, "Milliseconds without a leader to an election.")
     flags.add("max-txn-ops", parse_uint, default.max_txn_ops, "Most operations in one transaction.")
     flags.add("max-request-bytes", parse_uint, default.max_request_bytes, "Largest client request in bytes.")
+
+
+def _add_watch(flags: FlagSet) -> None:
+    for name in ("watch-progress-notify-interval", "experimental-watch-progress-notify-interval"):
+        flags.add(name, parse_duration, Duration(600), "Time between idle notifications of watchers that want them.")
 
 
 def _add_clustering(flags: FlagSet) -> None:

@@ -17,6 +17,8 @@ log = get_log(__name__)
 DEFAULT_NAME = "default"
 DEFAULT_PEER_URL = "http://localhost:2380"
 DEFAULT_CLIENT_URL = "http://localhost:2379"
+MIN_PROGRESS_INTERVAL = 0.1
+"""Seconds; shorter intervals between idle notifications of watchers are raised to this."""
 MAX_ELECTION_MS = 50_000
 MAX_RECOMMENDED_QUOTA = 8 * 1024**3
 MAX_RECOMMENDED_REQUEST = 10 * 1024**2
@@ -56,6 +58,7 @@ class Config:
     logger: str = "zap"
     log_level: str = "info"
     log_outputs: list[str] = field(default_factory=lambda: ["default"])
+    watch_progress_notify_interval: float = 600.0
     unsafe_no_fsync: bool = False
 
     def check(self) -> None:
@@ -133,6 +136,7 @@ class Config:
             max_request_bytes=self.max_request_bytes,
             auto_compaction_mode=self.auto_compaction_mode,
             auto_compaction_retention=self._retention(),
+            watch_progress_interval=max(self.watch_progress_notify_interval, MIN_PROGRESS_INTERVAL),
             unsafe_no_fsync=self.unsafe_no_fsync,
         )
 

@@ -35,6 +35,7 @@ class ServerConfig:
     auto_compaction_mode: str = "periodic"
     auto_compaction_retention: float = 0
     """Seconds in periodic mode, revisions in revision mode; 0 is off."""
+    watch_progress_interval: float = 600.0
     unsafe_no_fsync: bool = False
     max_learners: int = 1
 

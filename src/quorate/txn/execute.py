@@ -1,12 +1,13 @@
 """Put, delete and txn on one write transaction of the store; all members run this on the same entries in one order.
 
 An error raised here follows from the request and the store alone, and is raised before the first change, so it is a
-result like any other: every member finds the same one and the store stays as it was.
+result like any other: every member finds the same one and the store stays as it was. A txn is judged in etcd's order:
+all compares of the tree, then all its puts, then all its ranges, each against the state before the txn.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
 from quorate.api import encode, errors
@@ -60,7 +61,10 @@ def delete_range(writer: Writer, request: rpc.DeleteRangeRequest) -> bytes:
 def txn(store: Store, request: rpc.TxnRequest, leases: Leases) -> tuple[int, bytes]:
     """Run a txn that may write: (revision of the store after it, body). Raises what its operations raise."""
     path = _decide(store, request)
-    _check_path(store, request, iter(path), leases)
+    for op in _taken(request, iter(path)):
+        if op.HasField("request_put"):
+            _check_put(store, op.request_put, leases)
+    _check_ranges(store, _taken(request, iter(path)))
     with store.write() as writer:
         body = _run(writer, request, iter(path), leases)
         return writer.revision, body
@@ -70,6 +74,7 @@ def read_txn(store: Store, request: rpc.TxnRequest) -> tuple[int, bytes]:
     """Run a read-only txn: (revision of the store, body)."""
     succeeded = _holds_all(store, request.compare)
     branch = request.success if succeeded else request.failure
+    _check_ranges(store, branch)
     responses = []
     revision = store.revision
     for op in branch:
@@ -92,20 +97,22 @@ def _decide_into(path: list[bool], view: View, request: rpc.TxnRequest) -> None:
             _decide_into(path, view, op.request_txn)
 
 
-def _check_path(store: Store, request: rpc.TxnRequest, path: Iterator[bool], leases: Leases) -> None:
-    """Find every error that an operation on the taken path would meet, before the first change is made."""
+def _taken(request: rpc.TxnRequest, path: Iterator[bool]) -> Iterator[rpc.RequestOp]:
+    """Every operation on the taken path, nested ones included."""
     for op in request.success if next(path) else request.failure:
-        match op.WhichOneof("request"):
-            case "request_range":
-                revision = op.request_range.revision
-                if revision > store.revision:
-                    raise errors.FutureRevision()
-                if 0 < revision < store.compacted_revision:
-                    raise errors.Compacted()
-            case "request_put":
-                _check_put(store, op.request_put, leases)
-            case "request_txn":
-                _check_path(store, op.request_txn, path, leases)
+        yield op
+        if op.HasField("request_txn"):
+            yield from _taken(op.request_txn, path)
+
+
+def _check_ranges(store: Store, ops: Iterable[rpc.RequestOp]) -> None:
+    """Find a revision that cannot be read before the first change is made; only 0 means the newest here."""
+    for op in ops:
+        if op.HasField("request_range") and (revision := op.request_range.revision):
+            if revision > store.revision:
+                raise errors.FutureRevision()
+            if revision < store.compacted_revision:
+                raise errors.Compacted()
 
 
 def _check_put(store: Store, request: rpc.PutRequest, leases: Leases) -> None:

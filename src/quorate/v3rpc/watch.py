@@ -23,8 +23,6 @@ MAX_PENDING = 4 * 1024 * 1024
 """Bytes queued for a client that does not read, before its events are parked in the store."""
 FRAGMENT_OVERHEAD = 512 * 1024
 """A response is split where it grows to max-request-bytes plus this."""
-PROGRESS_INTERVAL = 600.0
-"""Seconds between idle notifications of a watcher that asked for them."""
 NO_WATCH_ID = -1
 """The ID in a response that belongs to no watcher."""
 
@@ -141,7 +139,7 @@ class WatchCall:
     def _start_progress_timer(self) -> None:
         if self._progress_timer is None:
             # Spread out, so that the streams of a restarted fleet of clients do not all speak at once.
-            delay = PROGRESS_INTERVAL * (1 + random.random() / 10)
+            delay = self._server.config.watch_progress_interval * (1 + random.random() / 10)
             self._progress_timer = asyncio.get_running_loop().call_later(delay, self._send_idle_progress)
 
     def _send_idle_progress(self) -> None:
