@@ -152,7 +152,7 @@ class Store:
                 raise errors.Compacted()
             if revision > self.revision:
                 raise errors.FutureRevision()
-        return hashes.hash_kv(self, revision if revision > 0 else self.revision, cached)
+        return hashes.hash_kv(self, revision or self.revision, cached)
 
     # For the transaction and for other modules of the room.
 
