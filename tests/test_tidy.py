@@ -14,8 +14,8 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 SOURCE = ROOT / "src" / "quorate"
 
-MAX_MODULE_LINES = 420
-MAX_FUNCTION_LINES = 60
+MAX_MODULE_LINES = 400
+MAX_FUNCTION_LINES = 70
 NO_COROUTINES = ("api", "raft", "storage", "lease", "auth", "membership", "txn", "apply", "transport/http2")
 PURE = ("api", "raft", "transport/http2", "storage/mvcc", "storage/schema", "lease", "membership", "txn", "apply")
 IMPURE_MODULES = {
@@ -58,18 +58,18 @@ def name_of(path: Path) -> str:
     return path.relative_to(SOURCE).as_posix()
 
 
-@pytest.mark.parametrize("path", modules(*PURE), ids=name_of)
+@pytest.mark.parametrize("path", list(modules(*PURE)), ids=name_of)
 def test_machines_and_state_import_nothing_that_touches_the_world(path: Path) -> None:
     assert not IMPURE_MODULES & set(imported(ast.parse(path.read_text())))
 
 
-@pytest.mark.parametrize("path", modules(*NO_COROUTINES), ids=name_of)
+@pytest.mark.parametrize("path", list(modules(*NO_COROUTINES)), ids=name_of)
 def test_nothing_interleaves_inside_a_step_an_apply_or_a_read(path: Path) -> None:
     kinds = (ast.AsyncFunctionDef, ast.AsyncFor, ast.AsyncWith, ast.Await)
     assert not [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, kinds)]
 
 
-@pytest.mark.parametrize("path", modules(), ids=name_of)
+@pytest.mark.parametrize("path", list(modules()), ids=name_of)
 def test_a_module_is_one_idea_and_a_function_fits_a_screen(path: Path) -> None:
     text = path.read_text()
     assert text.count("\n") <= MAX_MODULE_LINES
@@ -80,7 +80,7 @@ def test_a_module_is_one_idea_and_a_function_fits_a_screen(path: Path) -> None:
             assert lines <= MAX_FUNCTION_LINES, f"{node.name} has {lines} lines"
 
 
-@pytest.mark.parametrize("path", modules(), ids=name_of)
+@pytest.mark.parametrize("path", list(modules()), ids=name_of)
 def test_every_module_says_what_it_is_for(path: Path) -> None:
     assert ast.get_docstring(ast.parse(path.read_text()))
 
@@ -101,5 +101,7 @@ def test_constraints_name_no_registry_and_pin_every_dependency() -> None:
     assert all(re.fullmatch(r"[A-Za-z0-9._-]+==[0-9A-Za-z.]+", line) for line in lines), lines
     pinned = {line.partition("==")[0].lower().replace("_", "-") for line in lines}
     project = (ROOT / "pyproject.toml").read_text()
-    wanted = re.findall(r'^    "([a-z0-9-]+)(?:[>=]=[0-9.]+)?",$', project, re.MULTILINE)
+    sections = re.findall(r"^(?:dependencies|dev) = \[\n(.*?)^\]", project, re.MULTILINE | re.DOTALL)
+    assert len(sections) == 2
+    wanted = re.findall(r'^    "([a-z0-9-]+)', "".join(sections), re.MULTILINE)
     assert not {name for name in wanted if name not in pinned}

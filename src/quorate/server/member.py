@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import random
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
@@ -18,15 +17,14 @@ from quorate.api.raftpb import Entry
 from quorate.apply import Applied, cost_of
 from quorate.pkg.ids import IdGenerator
 from quorate.pkg.jsonlog import get_log
-from quorate.raft import Config as RaftConfig
-from quorate.raft import RawNode
 from quorate.raft.reads import index_at_hand
-from quorate.server.bootstrap import Booted, boot
+from quorate.server.bootstrap import boot
 from quorate.server.compactor import AutoCompactor
 from quorate.server.config import ServerConfig
 from quorate.server.jobs import Jobs
 from quorate.server.leases import LeaseKeeper
 from quorate.server.logs import LogCompactor
+from quorate.server.node import make_node
 from quorate.server.proposals import Proposals
 from quorate.server.raft_loop import RaftLoop
 from quorate.server.reads import Reads
@@ -39,7 +37,6 @@ from quorate.storage.wal import WalWriter
 from quorate.version import CLUSTER_VERSION
 
 log = get_log(__name__)
-raft_log = get_log("quorate.raft")
 
 MAX_APPLY_GAP = 5000
 """Entries that may be committed and not applied yet, before proposals are refused."""
@@ -73,7 +70,7 @@ class Server:
         self.lessor, self.alarms, self.quota = self.state.lessor, self.state.alarms, self.state.quota
         self._headers = HeaderEncoder(self.cluster_id, self.member_id)
         self.next_id = IdGenerator(self.member_id, time.time()).next
-        self._node = _make_node(config, booted)
+        self._node = make_node(config, booted)
         self._writer = WalWriter(booted.wal)
         self._writer.start()
         self.raft = RaftLoop(
@@ -385,36 +382,3 @@ class Server:
 
         self.backend.flush(finish_from_thread)
         return done
-
-
-def _make_node(config: ServerConfig, booted: Booted) -> RawNode:
-    return RawNode(
-        RaftConfig(
-            id=booted.member_id,
-            storage=booted.storage,
-            rng=random.Random(),
-            election_tick=config.election_ticks,
-            heartbeat_tick=1,
-            applied=booted.snapshot.index,
-            async_storage_writes=True,
-            check_quorum=True,
-            pre_vote=config.pre_vote,
-            logger=_RaftLogger(),
-        )
-    )
-
-
-class _RaftLogger:
-    """Raft's own lines, in the member's log."""
-
-    def debug(self, text: str, /) -> None:
-        raft_log.debug(text)
-
-    def info(self, text: str, /) -> None:
-        raft_log.info(text)
-
-    def warning(self, text: str, /) -> None:
-        raft_log.warn(text)
-
-    def error(self, text: str, /) -> None:
-        raft_log.error(text)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 from quorate.api.raftpb import (
     ConfChange,
@@ -19,10 +18,9 @@ from quorate.api.raftpb import (
 from quorate.raft import NO_LIMIT, Config, ProposalDropped, RaftError, RawNode, ReadOnlyOption, describe
 from quorate.raft.config import LOCAL_APPEND_THREAD, LOCAL_APPLY_THREAD
 from quorate.testing.datadriven.member import Member, ScriptStorage
+from quorate.testing.datadriven.output import LEVELS, Output
 from quorate.testing.datadriven.script import Command, ScriptError
 
-LEVELS = ("DEBUG", "INFO", "WARN", "ERROR", "FATAL", "NONE")
-QUIET = LEVELS.index("NONE")
 LOCAL_TARGETS = (LOCAL_APPEND_THREAD, LOCAL_APPLY_THREAD)
 TRANSITIONS = {
     "auto": ConfChangeTransition.AUTO,
@@ -32,46 +30,6 @@ TRANSITIONS = {
 READ_ONLY = {"safe": ReadOnlyOption.SAFE, "lease-based": ReadOnlyOption.LEASE_BASED}
 CHANGE_TYPES = {letter: kind for kind, letter in describe.CHANGE_LETTERS.items()}
 MESSAGE_TYPES = {kind.text: kind for kind in MessageType}
-
-
-class Output:
-    """What a command prints, and what the nodes log meanwhile."""
-
-    def __init__(self) -> None:
-        self.level = 0
-        self.parts: list[str] = []
-
-    def write(self, text: str) -> None:
-        if self.level != QUIET:
-            self.parts.append(text)
-
-    def line(self, text: str) -> None:
-        self.write(text + "\n")
-
-    @contextmanager
-    def indented(self) -> Iterator[None]:
-        outer, self.parts = self.parts, []
-        try:
-            yield
-        finally:
-            inner, self.parts = "".join(self.parts), outer
-            self.parts += [f"  {line}\n" for line in inner.splitlines()]
-
-    def debug(self, text: str) -> None:
-        self._log(0, text)
-
-    def info(self, text: str) -> None:
-        self._log(1, text)
-
-    def warning(self, text: str) -> None:
-        self._log(2, text)
-
-    def error(self, text: str) -> None:
-        self._log(3, text)
-
-    def _log(self, level: int, text: str) -> None:
-        if self.level <= level:
-            self.parts.append(f"{LEVELS[level]} {text}\n")
 
 
 class Cluster:
