@@ -359,3 +359,15 @@ async def test_finished_calls_leave_nothing_behind() -> None:
 async def test_a_status_is_an_exception_with_code_and_message() -> None:
     status = Status(5, "gone")
     assert (status.code.name, status.message, str(status)) == ("NOT_FOUND", "gone", "NOT_FOUND: gone")
+
+
+async def test_streams_that_nobody_consumes_do_not_hold_up_other_calls() -> None:
+    async with serving() as (service, listener), channel_to(listener.port) as channel:
+        idle = [channel.stream(PREFIX + "Flood") for _ in range(20)]
+        for stream in idle:
+            stream.send(b"150")
+            stream.half_close()
+        await until(lambda: len(service.streams) == 20)
+        assert len(await channel.unary(PREFIX + "Big", b"3000000", timeout=5.0)) == 3_000_000
+        for stream in idle:
+            assert sum([len(message) async for message in stream]) == 1_500_000

@@ -10,14 +10,22 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from email.utils import formatdate
 from http import HTTPStatus
 from typing import Any, cast
 
 import h11
 
-from quorate.transport.sockets import StallWatch, peer_name
-from quorate.transport.web import BODY_LIMIT, Fields, HttpHandler, HttpRequest, HttpResponse, answer, text_response
+from quorate.transport.sockets import StallWatch, notice_dead_peer, peer_name
+from quorate.transport.web import (
+    BODY_LIMIT,
+    Fields,
+    HttpHandler,
+    HttpRequest,
+    HttpResponse,
+    answer,
+    http_date,
+    text_response,
+)
 
 HEAD_LIMIT = 65_536
 """Bytes of request line and headers; more is answered with 431."""
@@ -69,6 +77,7 @@ class Http1Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
         self._stall = StallWatch(self._transport, STALL_TIMEOUT)
+        notice_dead_peer(transport)
         self._arm(HEAD_TIMEOUT)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -171,7 +180,7 @@ class Http1Connection(asyncio.Protocol):
         self._next_request()
 
     async def _respond(self, request: HttpRequest, response: HttpResponse) -> None:
-        headers = [("Date", formatdate(usegmt=True)), *response.headers]
+        headers = [("Date", http_date()), *response.headers]
         whole = isinstance(response.body, bytes)
         if whole and not _has(headers, "content-length") and response.status >= 200 and response.status != 204:
             headers.append(("Content-Length", str(len(cast(bytes, response.body)))))

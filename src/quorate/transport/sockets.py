@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+
+KEEPALIVE_IDLE = 30
+"""Seconds of silence after which the kernel asks a peer whether it lives, and between its questions."""
 
 
 def peer_name(transport: asyncio.BaseTransport) -> str:
@@ -12,6 +16,16 @@ def peer_name(transport: asyncio.BaseTransport) -> str:
         host, port = name[:2]
         return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     return str(name or "")
+
+
+def notice_dead_peer(transport: asyncio.BaseTransport) -> None:
+    """Let the kernel find out when a silent peer is gone without a word. Where there is TCP."""
+    sock = transport.get_extra_info("socket")
+    if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        if hasattr(socket, "TCP_KEEPIDLE"):
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE_IDLE)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, KEEPALIVE_IDLE)
 
 
 class StallWatch:

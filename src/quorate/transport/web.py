@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,6 +11,9 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 BODY_LIMIT = 16 * 1_048_576
 """Bytes of a request body; more is answered with 413."""
+
+_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 _log = logging.getLogger(__name__)
 _log.addHandler(logging.NullHandler())
@@ -57,6 +61,12 @@ def text_response(status: int, text: str, headers: Fields = ()) -> HttpResponse:
     """A plain-text answer, as Go's http.Error words it: the text and a newline."""
     kind = ("Content-Type", "text/plain; charset=utf-8")
     return HttpResponse(status, (kind, *headers), text.encode() + b"\n")
+
+
+def http_date() -> str:
+    """Now, as the Date field wants it (RFC 9110 §5.6.7)."""
+    now = time.gmtime()
+    return time.strftime(f"{_DAYS[now.tm_wday]}, %d {_MONTHS[now.tm_mon - 1]} %Y %H:%M:%S GMT", now)
 
 
 async def answer(handler: HttpHandler, request: HttpRequest) -> HttpResponse:

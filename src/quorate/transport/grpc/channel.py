@@ -14,7 +14,7 @@ from quorate.version import QUORATE_VERSION
 
 from .client import ClientConnection, Refused
 from .exchange import ClientStream
-from .limits import LINGER, MAX_CACHED_HEADERS, MAX_REFUSALS, ChannelLimits
+from .limits import LINGER, MAX_CACHED_HEADERS, MAX_INT32, MAX_REFUSALS, ChannelLimits
 from .metadata import Pairs, encode_metadata, encode_timeout
 from .status import Status, deadline_exceeded
 
@@ -47,7 +47,8 @@ class Channel:
         self._ssl = ssl
         self._authority = authority or (f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
         self._limits = limits or ChannelLimits()
-        self._http2 = http2 or Limits()
+        # A stream that nobody consumes must not shut the window of all others.
+        self._http2 = http2 or Limits(connection_window=MAX_INT32)
         self._connection: ClientConnection | None = None
         self._connecting: asyncio.Task[ClientConnection] | None = None
         self._leaving: set[ClientConnection] = set()

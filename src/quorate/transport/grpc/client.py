@@ -26,14 +26,8 @@ from .flow import Outlet
 from .framing import frame
 from .heads import is_grpc
 from .keepalive import PING, Heartbeat
-from .limits import ChannelLimits
+from .limits import SOCKET_STALL_TIMEOUT, ChannelLimits
 from .status import Status, status_of_http, status_of_reset, status_of_trailers
-
-SOCKET_STALL_TIMEOUT = 20.0
-"""A socket that takes no byte for so long, while bytes wait, is closed."""
-
-MAX_UNWRITTEN = 64 * 1_048_576
-"""Bytes that wait for the socket above which the server is not read."""
 
 
 class Refused(Status):
@@ -44,9 +38,7 @@ class ClientConnection(Edge):
     """Opens streams, matches answers to calls. `on_leave` is called when it takes no more, and when it is gone."""
 
     def __init__(self, limits: ChannelLimits, http2: Limits, on_leave: Callable[[ClientConnection], None]) -> None:
-        super().__init__(
-            Connection(client=True, limits=http2), stall_timeout=SOCKET_STALL_TIMEOUT, max_unwritten=MAX_UNWRITTEN
-        )
+        super().__init__(Connection(client=True, limits=http2), SOCKET_STALL_TIMEOUT)
         self.limits = limits
         self._on_leave = on_leave
         self._calls: dict[int, Exchange] = {}
@@ -161,8 +153,6 @@ class ClientConnection(Edge):
             self._why = Status(Code.UNAVAILABLE, f"connection error: {self.machine.closed.reason}")
             self.flush()
             self.transport.close()
-        if self._full:
-            self.hold_reading()
         self.wake()
 
     def flush(self) -> None:

@@ -54,11 +54,7 @@ class ServerConnection(Edge):
         self, server: GrpcServer, on_close: Callable[[ServerConnection], None], web: HttpHandler | None
     ) -> None:
         limits = server.limits
-        super().__init__(
-            Connection(client=False, limits=server.http2),
-            stall_timeout=limits.socket_stall_timeout,
-            max_unwritten=limits.max_unwritten,
-        )
+        super().__init__(Connection(client=False, limits=server.http2), limits.socket_stall_timeout)
         self.limits = limits
         self.peer = ""
         self.police = PingPolice(limits.min_ping_interval, limits.permit_idle_pings)
@@ -78,6 +74,7 @@ class ServerConnection(Edge):
         self._unsent_timer: asyncio.TimerHandle | None = None
         self._preface_timer: asyncio.TimerHandle | None = None
         self._whole_limit = limits.max_receive_message + PREFIX_SIZE
+        self._held = False
         self._draining = False
         self._leaving = False
         """The final GOAWAY is out: close when nothing is left to answer."""
@@ -136,10 +133,16 @@ class ServerConnection(Edge):
                 self._open_call(stream_id, opening)
             waiting.clear()
         if self._full:
-            self.hold_reading()
+            self._hold_reading()
         if self.machine.closed is not None:
             self._say_goodbye()
         self.wake()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._held:
+            self._held = False
+            self.transport.resume_reading()
 
     def flush(self) -> None:
         super().flush()
@@ -216,6 +219,12 @@ class ServerConnection(Edge):
     def finished(self, stream_id: int) -> None:
         """A unary call that was under way has its reply."""
         del self._calls[stream_id]
+
+    def _hold_reading(self) -> None:
+        """Do not read a peer that asks faster than it takes the answers."""
+        if not self._held and self.backlog > self.limits.max_unwritten:
+            self._held = True
+            self.transport.pause_reading()
 
     def _on_headers(self, stream_id: int, headers: Headers, end_stream: bool) -> None:
         if stream_id <= self._last_stream:

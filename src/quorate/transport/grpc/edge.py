@@ -1,7 +1,7 @@
 """Where the HTTP/2 machine meets a socket: one read in, one write per turn of the loop out.
 
 The machine decides what may be sent (the peer's windows), the socket how fast. While the socket is full its backlog
-counts as pending on every stream, a peer that goes on asking is not read, and one that takes nothing is dropped.
+counts as pending on every stream, and a peer that takes nothing for long is dropped.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import asyncio
 from typing import TYPE_CHECKING, cast
 
 from quorate.transport.http2 import Connection
-from quorate.transport.sockets import StallWatch
+from quorate.transport.sockets import StallWatch, notice_dead_peer
 
 from .limits import SOCKET_HIGH, SOCKET_LOW
 
@@ -21,23 +21,22 @@ if TYPE_CHECKING:
 class Edge(asyncio.Protocol):
     """Base of both ends of a connection. Subclasses read the events; this class gets the bytes out."""
 
-    def __init__(self, machine: Connection, *, stall_timeout: float, max_unwritten: int) -> None:
+    def __init__(self, machine: Connection, stall_timeout: float) -> None:
         self.machine = machine
         self.loop = asyncio.get_running_loop()
         self.transport: asyncio.Transport = cast(asyncio.Transport, None)
         self.connected = False
         self._dirty = False
         self._full = False
-        self._reading = True
         self._unflushed = 0
         self._stall_timeout = stall_timeout
         self._stall: StallWatch = cast(StallWatch, None)
-        self._max_unwritten = max_unwritten
         self.undrained: dict[int, Outlet] = {}
         """Streams, by id, that queued more than they should and want to hear when it is gone."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
+        notice_dead_peer(transport)
         self.transport.set_write_buffer_limits(high=SOCKET_HIGH, low=SOCKET_LOW)
         self._stall = StallWatch(self.transport, self._stall_timeout)
         self.connected = True
@@ -77,12 +76,6 @@ class Edge(asyncio.Protocol):
         """Bytes that wait for the socket; 0 while it takes what it is given."""
         return self.transport.get_write_buffer_size() if self._full else 0
 
-    def hold_reading(self) -> None:
-        """Stop reading a peer that asks faster than it takes the answers."""
-        if self._reading and self.backlog > self._max_unwritten:
-            self._reading = False
-            self.transport.pause_reading()
-
     def pause_writing(self) -> None:
         self._full = True
         self._stall.start()
@@ -90,8 +83,5 @@ class Edge(asyncio.Protocol):
     def resume_writing(self) -> None:
         self._full = False
         self._stall.stop()
-        if not self._reading:
-            self._reading = True
-            self.transport.resume_reading()
         for outlet in list(self.undrained.values()):
             outlet.check_drained()

@@ -17,6 +17,9 @@ SOCKET_HIGH = 262_144
 
 SOCKET_LOW = 65_536
 
+SOCKET_STALL_TIMEOUT = 20.0
+"""A socket that takes no byte for so long, while bytes wait, is closed."""
+
 STREAM_LOW = 65_536
 """A stream is drained when no more than this many of its bytes are unsent."""
 
@@ -57,8 +60,7 @@ class ServerLimits:
     """How long it then waits for a sign of life."""
     preface_timeout: float = 20.0
     """Time from accept to the client's SETTINGS."""
-    socket_stall_timeout: float = 20.0
-    """A socket that takes no byte for so long, while bytes wait, is closed."""
+    socket_stall_timeout: float = SOCKET_STALL_TIMEOUT
     window_stall_timeout: float = 300.0
     """A finished call whose reply the peer's window holds back for so long is reset."""
     max_unsent: int = 64 * 1_048_576

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from email.utils import formatdate
 from typing import TYPE_CHECKING
 
 from quorate.transport.http2 import ErrorCode, Headers
-from quorate.transport.web import BODY_LIMIT, HttpHandler, HttpRequest, HttpResponse, answer, text_response
+from quorate.transport.web import BODY_LIMIT, HttpHandler, HttpRequest, HttpResponse, answer, http_date, text_response
 
 from .flow import Outlet
 from .limits import SOCKET_HIGH
@@ -110,7 +109,7 @@ def _response_headers(response: HttpResponse) -> Headers:
     fields = [(name.lower(), value) for name, value in response.headers]
     if isinstance(response.body, bytes) and response.status != 204 and "content-length" not in dict(fields):
         fields.append(("content-length", str(len(response.body))))
-    fields.append(("date", formatdate(usegmt=True)))
+    fields.append(("date", http_date()))
     kept = tuple((name.encode("latin-1"), value.encode("latin-1")) for name, value in fields if name not in _HOP_BY_HOP)
     return ((b":status", b"%d" % response.status), *kept)
 
