@@ -149,15 +149,15 @@ class ClientConnection(Edge):
                     self._give_up(stream_id, Status(Code.INTERNAL, text))
             else:
                 self._on_other(event)
-        if self.machine.closed is not None:
-            self._why = Status(Code.UNAVAILABLE, f"connection error: {self.machine.closed.reason}")
-            self.flush()
-            self.transport.close()
         self.wake()
 
     def flush(self) -> None:
         super().flush()
-        if self._leaving and not self._calls and self.connected and not self.transport.is_closing():
+        if self.machine.closed is not None and not self._leaving:
+            self._why = Status(Code.UNAVAILABLE, f"connection error: {self.machine.closed.reason}")
+            self._leave()
+            self.transport.close()
+        elif self._leaving and not self._calls and self.connected and not self.transport.is_closing():
             self.transport.close()
 
     def _on_head(self, stream_id: int, call: Exchange, headers: Headers) -> None:

@@ -134,8 +134,6 @@ class ServerConnection(Edge):
             waiting.clear()
         if self._full:
             self._hold_reading()
-        if self.machine.closed is not None:
-            self._say_goodbye()
         self.wake()
 
     def resume_writing(self) -> None:
@@ -146,7 +144,7 @@ class ServerConnection(Edge):
 
     def flush(self) -> None:
         super().flush()
-        if self._leaving and self.machine.drained:
+        if self.machine.closed is not None or (self._leaving and self.machine.drained):
             self._say_goodbye()
 
     def drain(self) -> None:
@@ -181,7 +179,7 @@ class ServerConnection(Edge):
             try:
                 body = reply.SerializeToString()
             except Exception as error:
-                self.fail_call(stream_id, head, error)
+                self.fail_call(stream_id, head, error, True)
                 return
         if head.encoding == "gzip":
             self.machine.send_unary_reply(stream_id, GZIP_RESPONSE_HEADERS, frame_gzip(body), OK_TRAILERS)
@@ -193,7 +191,7 @@ class ServerConnection(Edge):
             self._watch_unsent(stream_id)
         self.wake()
 
-    def fail_call(self, stream_id: int, head: Head, error: BaseException, peer_ended: bool = True) -> None:
+    def fail_call(self, stream_id: int, head: Head, error: BaseException, peer_ended: bool) -> None:
         """Answer a call that has sent nothing with the status of an error."""
         code, text = self._status(head, error)
         self._calls.pop(stream_id, None)
@@ -299,7 +297,7 @@ class ServerConnection(Edge):
         except StopIteration as done:
             self.reply(stream_id, head, done.value)
         except (Exception, asyncio.CancelledError) as error:
-            self.fail_call(stream_id, head, error)
+            self.fail_call(stream_id, head, error, True)
         else:
             call = UnaryCall(self, stream_id, head, opening.context)
             self._calls[stream_id] = call

@@ -16,7 +16,7 @@ from quorate.transport.http2 import Headers
 from .limits import HEAD_CACHE
 from .metadata import Metadata, decode_timeout
 from .methods import Context, Method
-from .status import trailers_of
+from .status import DEADLINE_TEXT, trailers_of
 
 CONTENT_TYPE = b"application/grpc"
 
@@ -93,10 +93,12 @@ class HeadBook:
             _remember(self._by_identity, id(headers), opening)
             return opening
         try:
-            return Opening(head, self._context(head, now + decode_timeout(timeout)), headers)
+            seconds = decode_timeout(timeout)
         except ValueError as error:
-            head = Refusal(trailers_only(Code.INTERNAL, str(error), 400))
-            return Opening(head, self._context(head, None), headers)
+            head, seconds = Refusal(trailers_only(Code.INTERNAL, str(error), 400)), 0.0
+        if seconds <= 0 and isinstance(head, Head):
+            head = Refusal(trailers_only(Code.DEADLINE_EXCEEDED, DEADLINE_TEXT))
+        return Opening(head, self._context(head, now + seconds), headers)
 
     def _context(self, head: Head | Refusal | Web, deadline: float | None) -> Context:
         path, metadata = (head.path, head.metadata) if isinstance(head, Head) else ("", _NO_METADATA)

@@ -32,6 +32,7 @@ class UnaryCall:
         "_coroutine",
         "_future",
         "_head",
+        "_peer_ended",
         "_reader",
         "_request",
         "_timer",
@@ -47,6 +48,7 @@ class UnaryCall:
         self._coroutine: Coroutine[Any, Any, Reply] | None = None
         self._future: asyncio.Future[Any] | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._peer_ended = False
         self.stream_id = stream_id
         if context.deadline is not None:
             self._timer = connection.loop.call_at(context.deadline, self._expire)
@@ -55,6 +57,7 @@ class UnaryCall:
         """More of the request came."""
         connection = self._connection
         connection.machine.acknowledge(self.stream_id, len(data))
+        self._peer_ended = end_stream
         if self._coroutine is not None:
             return
         if self._reader is None:
@@ -72,6 +75,7 @@ class UnaryCall:
 
     def follow(self, coroutine: Coroutine[Any, Any, Reply], awaited: Any) -> None:
         """Take over a coroutine that has run to its first wait."""
+        self._peer_ended = True
         self._coroutine = coroutine
         self._wait(awaited)
 
@@ -82,7 +86,7 @@ class UnaryCall:
     def fail(self, error: BaseException) -> None:
         """End the call with an error."""
         self._close()
-        self._connection.fail_call(self.stream_id, self._head, error)
+        self._connection.fail_call(self.stream_id, self._head, error, self._peer_ended)
 
     def _start(self) -> None:
         if self._request is None:
@@ -100,7 +104,8 @@ class UnaryCall:
             awaited = coroutine.send(None)
         except StopIteration as done:
             self._coroutine = None
-            self._close()
+            if self._timer is not None:
+                self._timer.cancel()
             self._connection.finished(self.stream_id)
             self._connection.reply(self.stream_id, self._head, done.value)
         except (KeyboardInterrupt, SystemExit):
