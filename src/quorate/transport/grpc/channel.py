@@ -74,6 +74,9 @@ class Channel:
                 continue
             except GoingAwayError:
                 self._forget(connection)
+                refusals += 1
+                if refusals > MAX_REFUSALS:
+                    raise _going_away() from None
                 continue
             timer = None if deadline is None else loop.call_at(deadline, _expire, connection, stream_id, future)
             try:
@@ -144,6 +147,7 @@ class Channel:
 
     async def _open(self, headers: Headers, stream: ClientStream) -> None:
         """Open a stream that found no connection ready."""
+        refusals = 0
         try:
             while not stream.closed:
                 connection = self._connection or await self._connect(None)
@@ -151,6 +155,10 @@ class Channel:
                     return
                 if self._connection is connection:
                     await connection.slot()
+                    continue
+                refusals += 1
+                if refusals > MAX_REFUSALS:
+                    raise _going_away()
         except Status as status:
             stream.end(status)
 
@@ -184,23 +192,32 @@ class Channel:
             self._connection = task.result()
 
     async def _dial(self) -> ClientConnection:
-        loop = asyncio.get_running_loop()
+        """A connection that has heard the server's preface. Raises Status."""
+        where = f"Error while dialing: dial tcp {self.host}:{self.port}"
         try:
             async with asyncio.timeout(self._limits.connect_timeout):
-                _, connection = await loop.create_connection(
-                    lambda: ClientConnection(self._limits, self._http2, self._forget),
-                    self.host,
-                    self.port,
-                    ssl=self._ssl,
-                    server_hostname=self.host if self._ssl is not None else None,
-                )
+                return await self._establish()
         except TimeoutError:
-            raise _dial_error(f"Error while dialing: dial tcp {self.host}:{self.port}: i/o timeout") from None
+            raise _dial_error(f"{where}: i/o timeout") from None
         except SSLError as error:
             raise _dial_error(f"authentication handshake failed: {error}") from None
         except OSError as error:
             reason = os.strerror(error.errno).lower() if error.errno and error.errno > 0 else str(error)
-            raise _dial_error(f"Error while dialing: dial tcp {self.host}:{self.port}: connect: {reason}") from None
+            raise _dial_error(f"{where}: connect: {reason}") from None
+
+    async def _establish(self) -> ClientConnection:
+        _, connection = await asyncio.get_running_loop().create_connection(
+            lambda: ClientConnection(self._limits, self._http2, self._forget),
+            self.host,
+            self.port,
+            ssl=self._ssl,
+            server_hostname=self.host if self._ssl is not None else None,
+        )
+        try:
+            await connection.ready
+        except BaseException:
+            connection.transport.abort()
+            raise
         return connection
 
     def _forget(self, connection: ClientConnection) -> None:
@@ -224,6 +241,10 @@ async def _until(awaitable: Awaitable[T], deadline: float | None) -> T:
 
 def _dial_error(text: str) -> Status:
     return Status(Code.UNAVAILABLE, f'connection error: desc = "transport: {text}"')
+
+
+def _going_away() -> Status:
+    return Status(Code.UNAVAILABLE, "the server takes no calls")
 
 
 def _closing() -> Status:

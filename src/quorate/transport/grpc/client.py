@@ -50,6 +50,8 @@ class ClientConnection(Edge):
         self._heard = self.loop.time()
         self._heartbeat: Heartbeat | None = None
         self._why = Status(Code.UNAVAILABLE, "error reading from server: EOF")
+        self.ready: asyncio.Future[None] = self.loop.create_future()
+        """Done when the server has shown that it speaks HTTP/2; a Status when it has not."""
         self.gone: asyncio.Future[None] = self.loop.create_future()
         """Done when the socket is."""
 
@@ -70,6 +72,10 @@ class ClientConnection(Edge):
             self._heartbeat.stop()
         if exc is not None and self._why.message.endswith("EOF"):
             self._why = Status(Code.UNAVAILABLE, f"error reading from server: {exc}")
+        if not self.ready.done():
+            reason = self._why.message.rpartition(": ")[2]
+            self.ready.set_exception(_preface_error(reason))
+            self.ready.exception()  # whoever dialled may be gone
         calls, self._calls = self._calls, {}
         for call in calls.values():
             call.end(Status(self._why.code, self._why.message))
@@ -220,6 +226,8 @@ class ClientConnection(Edge):
                 self._why = Status(Code.UNAVAILABLE, text)
             self._leave()
         elif isinstance(event, SettingsReceived):
+            if not self.ready.done():
+                self.ready.set_result(None)
             self._free_all()
 
     def _give_up(self, stream_id: int, status: Status) -> None:
@@ -256,3 +264,7 @@ class ClientConnection(Edge):
     def _lifeless(self) -> None:
         self._why = Status(Code.UNAVAILABLE, "keepalive ping failed to receive ACK within timeout")
         self.transport.abort()
+
+
+def _preface_error(reason: str) -> Status:
+    return Status(Code.UNAVAILABLE, f'connection error: desc = "error reading server preface: {reason}"')
