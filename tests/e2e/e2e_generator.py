@@ -6,6 +6,7 @@ Requests are concrete messages, so a run can be written down, cut short and repl
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -51,6 +52,7 @@ class Generator:
     def __post_init__(self) -> None:
         self.dice = random.Random(self.seed)
         self._next_ttl = 1000
+        self._next_id = 0
 
     def draw(self) -> Op:
         kinds = [
@@ -139,8 +141,6 @@ class Generator:
         if self._chance(0.4):
             made.sort_order = self.dice.randrange(3)
             made.sort_target = self.dice.randrange(5)
-        if self._chance(0.01):
-            made.sort_order = self.dice.choice([7, -1])  # an undeclared sort_target kills real etcd 3.5.1
         made.serializable = self._chance(0.4)
         made.keys_only = self._chance(0.15)
         made.count_only = self._chance(0.1)
@@ -195,16 +195,28 @@ class Generator:
         return Op("Put", self._put())
 
     def _range_op(self) -> Op:
-        return Op("Range", self._range())
+        made = self._range()
+        if self._chance(0.01):
+            made.sort_order = self.dice.choice([7, -1])  # an undeclared sort_target kills real etcd 3.5.1
+        return Op("Range", made)
 
     def _delete_op(self) -> Op:
         return Op("DeleteRange", self._delete())
 
     def _txn_op(self) -> Op:
-        return Op("Txn", self._txn())
+        made = self._txn()
+        ops = list(_all_ops(made))
+        if any(op.request_put.ignore_value or op.request_put.ignore_lease for op in ops):
+            for op in ops:  # keeping what a from-key delete of the same txn removed: kills real etcd, refused by others
+                if op.request_delete_range.range_end == b"\0":
+                    op.request_delete_range.range_end = b""
+        return Op("Txn", made)
 
     def _compact_op(self) -> Op:
         revision = self.dice.choice([self._near_revision(), self._near_revision(), self.revision])
+        revision = (
+            revision or 1
+        )  # newer releases answer HashKV(0) from a compaction at 0, as from any compaction's own hash
         return Op("Compact", pb.CompactionRequest(revision=revision, physical=self._chance(0.5)))
 
     def _grant_op(self) -> Op:
@@ -231,8 +243,8 @@ class Generator:
 
     def _hash_op(self) -> Op:
         revision = self.dice.choice([0, self._near_revision(), self._near_revision()])
-        if revision == self.compacted:
-            revision = 0
+        if revision in (self.compacted, -1, -2, -3):
+            revision = 0  # newer releases answer from the compaction's own hash; negative ones stand in the refusals
         return Op("HashKV", pb.HashKVRequest(revision=revision))
 
     def _status_op(self) -> Op:
@@ -253,9 +265,21 @@ class Generator:
         made.fragment = self._chance(0.2)
         if self._chance(0.25):
             made.filters.extend(self.dice.choice([[0], [1], [0, 1]]))
+        stream = self.dice.randrange(STREAMS)
         if self._chance(0.2):
-            made.watch_id = self.dice.randint(1, 12)
-        return Op("WatchCreate", pb.WatchRequest(create_request=made), self.dice.randrange(STREAMS))
+            made.watch_id = self._watch_id(stream)
+        return Op("WatchCreate", pb.WatchRequest(create_request=made), stream)
+
+    def _watch_id(self, stream: int) -> int:
+        """One in use, or a new one that the server will not pick itself.
+
+        Never one that a compaction has ended: newer releases free it, 3.5.1 does not.
+        """
+        used = [watch_id for on, watch_id in self.watchers if on == stream]
+        if used and self._chance(0.3):
+            return self.dice.choice(used)
+        self._next_id += 1
+        return 1000 + self._next_id
 
     def _cancel_op(self) -> Op:
         stream, watch_id = self.dice.choice(self.watchers) if self.watchers else (0, 77)
@@ -267,6 +291,13 @@ class Generator:
         return Op(
             "WatchProgress", pb.WatchRequest(progress_request=pb.WatchProgressRequest()), self.dice.randrange(STREAMS)
         )
+
+
+def _all_ops(txn: Any) -> Iterator[Any]:
+    for op in (*txn.success, *txn.failure):
+        yield op
+        if op.HasField("request_txn"):
+            yield from _all_ops(op.request_txn)
 
 
 def prefix_end(key: bytes) -> bytes:
