@@ -10,7 +10,7 @@ import random
 import pytest
 from grpc_support import PREFIX, Peer, channel_to, outcome, request_headers, serving, until
 
-from quorate.transport.grpc import ChannelLimits, ServerLimits
+from quorate.transport.grpc import ChannelLimits, ServerLimits, connection
 from quorate.transport.grpc.framing import frame
 from quorate.transport.http2 import (
     Connection,
@@ -23,6 +23,12 @@ from quorate.transport.http2 import (
     PingReceived,
     StreamReset,
 )
+
+
+@pytest.fixture(autouse=True)
+def short_goodbyes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "LINGER", 0.05)
+
 
 TINY_WINDOW = Limits(stream_window=100)
 
@@ -274,8 +280,8 @@ async def test_our_client_pings_while_it_waits_and_notices_a_dead_server() -> No
         call = asyncio.create_task(channel.unary(PREFIX + "Wait", b""))
         await asyncio.sleep(0.3)
         assert not call.done()
-        (connection,) = listener._served
-        connection._deaf = True  # type: ignore[union-attr]
+        (served,) = listener._served
+        served._deaf = True  # type: ignore[union-attr]
         assert await outcome(call) == (14, "keepalive ping failed to receive ACK within timeout")
 
 
@@ -443,8 +449,8 @@ async def test_calls_that_meet_a_draining_server_go_to_the_next_connection() -> 
     async with serving() as (service, listener), channel_to(listener.port) as channel:
         waiting = asyncio.create_task(channel.unary(PREFIX + "Wait", b""))
         await until(lambda: bool(service.started))
-        (connection,) = listener._served
-        connection.drain()
+        (served,) = listener._served
+        served.drain()
         async with asyncio.timeout(5):
             while listener.connections < 2:
                 replies = await asyncio.gather(*(channel.unary(PREFIX + "Echo", b"%d" % n) for n in range(50)))

@@ -9,14 +9,13 @@ from ssl import SSLContext, SSLError
 from typing import TypeVar
 
 from quorate.api.errors import Code
+from quorate.transport.grpc.client import ClientConnection, Refused
+from quorate.transport.grpc.exchange import ClientStream
+from quorate.transport.grpc.limits import LINGER, MAX_CACHED_HEADERS, MAX_INT32, MAX_REFUSALS, ChannelLimits
+from quorate.transport.grpc.metadata import Pairs, encode_metadata, encode_timeout
+from quorate.transport.grpc.status import Status, deadline_exceeded
 from quorate.transport.http2 import ErrorCode, GoingAwayError, Headers, Limits, TooManyStreamsError
 from quorate.version import QUORATE_VERSION
-
-from .client import ClientConnection, Refused
-from .exchange import ClientStream
-from .limits import LINGER, MAX_CACHED_HEADERS, MAX_INT32, MAX_REFUSALS, ChannelLimits
-from .metadata import Pairs, encode_metadata, encode_timeout
-from .status import Status, deadline_exceeded
 
 T = TypeVar("T")
 

@@ -7,6 +7,14 @@ from collections import deque
 from collections.abc import Callable
 
 from quorate.api.errors import Code
+from quorate.transport.grpc.edge import Edge
+from quorate.transport.grpc.exchange import ClientStream, Exchange, UnaryExchange
+from quorate.transport.grpc.flow import Outlet
+from quorate.transport.grpc.framing import frame
+from quorate.transport.grpc.heads import is_grpc
+from quorate.transport.grpc.keepalive import PING, Heartbeat
+from quorate.transport.grpc.limits import SOCKET_STALL_TIMEOUT, ChannelLimits
+from quorate.transport.grpc.status import Status, status_of_http, status_of_reset, status_of_trailers
 from quorate.transport.http2 import (
     Connection,
     DataReceived,
@@ -19,15 +27,6 @@ from quorate.transport.http2 import (
     StreamReset,
     StreamWindow,
 )
-
-from .edge import Edge
-from .exchange import ClientStream, Exchange, UnaryExchange
-from .flow import Outlet
-from .framing import frame
-from .heads import is_grpc
-from .keepalive import PING, Heartbeat
-from .limits import SOCKET_STALL_TIMEOUT, ChannelLimits
-from .status import Status, status_of_http, status_of_reset, status_of_trailers
 
 
 class Refused(Status):

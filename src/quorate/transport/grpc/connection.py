@@ -8,6 +8,24 @@ from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, cast
 
 from quorate.api.errors import Code
+from quorate.transport.grpc.edge import Edge
+from quorate.transport.grpc.framing import PREFIX_SIZE, frame_gzip, pack_prefix
+from quorate.transport.grpc.heads import (
+    GZIP_RESPONSE_HEADERS,
+    RESPONSE_HEADERS,
+    Head,
+    HeadBook,
+    Opening,
+    Refusal,
+    trailers_only,
+)
+from quorate.transport.grpc.keepalive import PING, Heartbeat, PingPolice
+from quorate.transport.grpc.limits import DRAIN_PING_TIMEOUT, LINGER
+from quorate.transport.grpc.methods import Context, Reply, Unary
+from quorate.transport.grpc.status import OK_TRAILERS, status_of, trailers_of
+from quorate.transport.grpc.stream import Stream, parse
+from quorate.transport.grpc.unary import UnaryCall
+from quorate.transport.grpc.web_call import WebCall
 from quorate.transport.http2 import (
     Connection,
     DataReceived,
@@ -24,19 +42,8 @@ from quorate.transport.http2 import (
 from quorate.transport.sockets import peer_name
 from quorate.transport.web import HttpHandler
 
-from .edge import Edge
-from .framing import PREFIX_SIZE, frame_gzip, pack_prefix
-from .heads import GZIP_RESPONSE_HEADERS, RESPONSE_HEADERS, Head, HeadBook, Opening, Refusal, trailers_only
-from .keepalive import PING, Heartbeat, PingPolice
-from .limits import DRAIN_PING_TIMEOUT, LINGER
-from .methods import Context, Reply, Unary
-from .status import OK_TRAILERS, status_of, trailers_of
-from .stream import Stream, parse
-from .unary import UnaryCall
-from .web_call import WebCall
-
 if TYPE_CHECKING:
-    from .server import GrpcServer
+    from quorate.transport.grpc.server import GrpcServer
 
 _log = logging.getLogger(__name__)
 _log.addHandler(logging.NullHandler())

@@ -9,13 +9,12 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, cast
 
+from quorate.transport.grpc.limits import SOCKET_HIGH, SOCKET_LOW
 from quorate.transport.http2 import Connection
 from quorate.transport.sockets import StallWatch, notice_dead_peer
 
-from .limits import SOCKET_HIGH, SOCKET_LOW
-
 if TYPE_CHECKING:
-    from .flow import Outlet
+    from quorate.transport.grpc.flow import Outlet
 
 
 class Edge(asyncio.Protocol):

@@ -6,14 +6,13 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from quorate.api.errors import Code
+from quorate.transport.grpc.flow import Inbox, Outlet
+from quorate.transport.grpc.framing import PREFIX_SIZE, MessageReader, frame, pack_prefix
+from quorate.transport.grpc.status import CANCELLED_TEXT, Status, deadline_exceeded
 from quorate.transport.http2 import ErrorCode
 
-from .flow import Inbox, Outlet
-from .framing import PREFIX_SIZE, MessageReader, frame, pack_prefix
-from .status import CANCELLED_TEXT, Status, deadline_exceeded
-
 if TYPE_CHECKING:
-    from .client import ClientConnection
+    from quorate.transport.grpc.client import ClientConnection
 
 _EMPTY = b"\0(empty)"
 """Stands for a reply of no bytes, to be told from no reply by identity."""

@@ -6,9 +6,9 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 
-from .edge import Edge
-from .framing import MessageReader
-from .limits import RECEIVE_AHEAD, STREAM_LOW
+from quorate.transport.grpc.edge import Edge
+from quorate.transport.grpc.framing import MessageReader
+from quorate.transport.grpc.limits import RECEIVE_AHEAD, STREAM_LOW
 
 
 class Inbox:

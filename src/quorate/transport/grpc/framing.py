@@ -15,8 +15,7 @@ import zlib
 from struct import Struct
 
 from quorate.api.errors import Code
-
-from .status import Status
+from quorate.transport.grpc.status import Status
 
 _PREFIX = Struct(">BI")
 PREFIX_SIZE = _PREFIX.size

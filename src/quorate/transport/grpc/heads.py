@@ -11,12 +11,11 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from quorate.api.errors import Code
+from quorate.transport.grpc.limits import HEAD_CACHE
+from quorate.transport.grpc.metadata import Metadata, decode_timeout
+from quorate.transport.grpc.methods import Context, Method
+from quorate.transport.grpc.status import DEADLINE_TEXT, trailers_of
 from quorate.transport.http2 import Headers
-
-from .limits import HEAD_CACHE
-from .metadata import Metadata, decode_timeout
-from .methods import Context, Method
-from .status import DEADLINE_TEXT, trailers_of
 
 CONTENT_TYPE = b"application/grpc"
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from .limits import IDLE_PING_INTERVAL, MAX_PING_STRIKES
+from quorate.transport.grpc.limits import IDLE_PING_INTERVAL, MAX_PING_STRIKES
 
 PING = b"quorate\0"
 

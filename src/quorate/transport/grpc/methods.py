@@ -13,10 +13,10 @@ from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from .metadata import Metadata
+from quorate.transport.grpc.metadata import Metadata
 
 if TYPE_CHECKING:
-    from .stream import Stream
+    from quorate.transport.grpc.stream import Stream
 
 
 class Message(Protocol):

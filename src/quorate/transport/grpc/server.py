@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from quorate.transport.grpc.connection import ServerConnection
+from quorate.transport.grpc.limits import ServerLimits
+from quorate.transport.grpc.methods import Method
 from quorate.transport.http2 import Limits
 from quorate.transport.web import HttpHandler
-
-from .connection import ServerConnection
-from .limits import ServerLimits
-from .methods import Method
 
 
 class GrpcServer:

@@ -7,15 +7,14 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from quorate.api.errors import Code
-
-from .flow import Inbox, Outlet
-from .framing import MessageReader, frame, frame_gzip
-from .heads import GZIP_RESPONSE_HEADERS, RESPONSE_HEADERS, Head
-from .methods import Bidi, Context, Reply, ServerStreaming
-from .status import Status, deadline_exceeded
+from quorate.transport.grpc.flow import Inbox, Outlet
+from quorate.transport.grpc.framing import MessageReader, frame, frame_gzip
+from quorate.transport.grpc.heads import GZIP_RESPONSE_HEADERS, RESPONSE_HEADERS, Head
+from quorate.transport.grpc.methods import Bidi, Context, Reply, ServerStreaming
+from quorate.transport.grpc.status import Status, deadline_exceeded
 
 if TYPE_CHECKING:
-    from .connection import ServerConnection
+    from quorate.transport.grpc.connection import ServerConnection
 
 
 class Stream(Outlet):

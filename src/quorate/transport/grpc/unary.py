@@ -8,14 +8,13 @@ from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
 from quorate.api.errors import Code
-
-from .framing import MessageReader
-from .heads import Head
-from .methods import Context, Reply
-from .status import Status, deadline_exceeded
+from quorate.transport.grpc.framing import MessageReader
+from quorate.transport.grpc.heads import Head
+from quorate.transport.grpc.methods import Context, Reply
+from quorate.transport.grpc.status import Status, deadline_exceeded
 
 if TYPE_CHECKING:
-    from .connection import ServerConnection
+    from quorate.transport.grpc.connection import ServerConnection
 
 _log = logging.getLogger(__name__)
 

@@ -9,14 +9,13 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
+from quorate.transport.grpc.flow import Outlet
+from quorate.transport.grpc.limits import SOCKET_HIGH
 from quorate.transport.http2 import ErrorCode, Headers
 from quorate.transport.web import BODY_LIMIT, HttpHandler, HttpRequest, HttpResponse, answer, http_date, text_response
 
-from .flow import Outlet
-from .limits import SOCKET_HIGH
-
 if TYPE_CHECKING:
-    from .connection import ServerConnection
+    from quorate.transport.grpc.connection import ServerConnection
 
 _log = logging.getLogger(__name__)
 
