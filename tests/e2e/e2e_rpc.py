@@ -148,6 +148,7 @@ class Stream:
         ended = Answer(None)
         try:
             for message in self._call:
+                self.before_taking(len(self.received))
                 with self._news:
                     self.received.append(message)
                     self._news.notify_all()
@@ -158,6 +159,9 @@ class Stream:
         with self._news:
             self.ended = ended
             self._news.notify_all()
+
+    def before_taking(self, have: int) -> None:
+        """For readers that dawdle: runs in the reading thread before each message is put to the `have` others."""
 
     def send(self, message: Message) -> None:
         self._requests.put(message)

@@ -143,7 +143,8 @@ def test_no_acknowledged_write_is_lost_and_none_appears_from_nowhere(
     history: dict[int, dict[bytes, bytes | None]] = {}
     starts: list[float] = []
     for number in range(ROUNDS):
-        _write_until_killed(member, writers, dice.uniform(0.05, 0.6), number)
+        compact = max(history, default=0)
+        compacted = _write_until_killed(member, writers, dice, compact, number)
         starts.append(_start(member))
         with Client(member.endpoint) as client:
             newest = max(writer.newest for writer in writers)
@@ -154,6 +155,9 @@ def test_no_acknowledged_write_is_lost_and_none_appears_from_nowhere(
             _check_history(client, history, writers, store.header.revision)
             _check_state(store, client, writers, number)
             _check_leases(client, writers, number)
+            if compacted:
+                old = client.get(b"any", revision=compact - 1)
+                assert old.text == "etcdserver: mvcc: required revision has been compacted", f"round {number}: {old}"
     member.stop()
     writes = sum(len(writer.acknowledged) for writer in writers)
     print(f"{ROUNDS} kills, {writes} acknowledged writes, revision {max(history, default=1)}")
@@ -161,7 +165,11 @@ def test_no_acknowledged_write_is_lost_and_none_appears_from_nowhere(
     assert max(starts) < START_SECONDS, starts
 
 
-def _write_until_killed(member: MemberProcess, writers: list[Writer], seconds: float, number: int) -> None:
+def _write_until_killed(
+    member: MemberProcess, writers: list[Writer], dice: random.Random, compact: int, number: int
+) -> bool:
+    """Let them write for a moment, compact what was checked before, kill. True when the compaction was acknowledged."""
+    seconds, compacted = dice.uniform(0.05, 0.6), False
     stop = threading.Event()
     with Client(member.endpoint) as one, Client(member.endpoint) as two:
         before = [len(writer.acknowledged) for writer in writers]
@@ -173,6 +181,9 @@ def _write_until_killed(member: MemberProcess, writers: list[Writer], seconds: f
             time.sleep(0.005)
             early = [w.refused for w in writers if w.refused]
             assert not early, f"round {number}: refused before the kill: {early}"
+            if compact > 1 and not compacted:
+                compacted = one.call("Compact", pb.CompactionRequest(revision=compact)).ok
+                assert compacted, f"round {number}: compaction at {compact} refused"
         member.kill()
         stop.set()
         for thread in threads:
@@ -181,6 +192,7 @@ def _write_until_killed(member: MemberProcess, writers: list[Writer], seconds: f
         odd = [text for text in writer.refused if " 14 " not in text]
         assert not odd, f"round {number}: {odd}"
         writer.refused.clear()
+    return compacted
 
 
 def _start(member: MemberProcess) -> float:
