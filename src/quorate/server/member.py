@@ -146,13 +146,20 @@ class Server:
     async def stop(self) -> None:
         """Put everything on disk and close it."""
         self._halt()
+        if self._failed:
+            self.abort()
+            return
         await self._loop.run_in_executor(None, self._writer.close)
-        if not self._failed:
-            await self._loop.run_in_executor(None, self.backend.close)
+        await self._loop.run_in_executor(None, self.backend.close)
 
     def abort(self) -> None:
-        """Stop at once, and write nothing more."""
+        """Stop at once: what is half done is dropped, files and locks are let go."""
         self._halt()
+        for close in (self._writer.close, self.backend.close):
+            try:
+                close()
+            except Exception as err:
+                log.warn("closed after a failure", error=str(err))
 
     def _halt(self) -> None:
         self.refuse_calls()

@@ -91,6 +91,10 @@ class State:
             if isinstance(err, errors.NoSpace):
                 self._no_space()
             result = err
+        except BaseException:
+            if proposal is not None:
+                proposal.resolve(errors.Stopped())  # this member is about to stop
+            raise
         else:
             if result.job is not None:
                 self._run_job(result.job)

@@ -1,0 +1,191 @@
+"""A server of one member: what it acknowledges it keeps, and what it cannot keep stops it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import StartServer
+
+from quorate.api import errors
+from quorate.api.pb import rpc_pb2 as rpc
+from quorate.server import Server
+from quorate.server.bootstrap import BootstrapError
+from quorate.storage import files
+from quorate.storage.wal import WalError
+
+
+async def put(server: Server, key: bytes, value: bytes = b"v", lease: int = 0) -> int:
+    return (await server.propose("put", rpc.PutRequest(key=key, value=value, lease=lease))).revision
+
+
+async def until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
+    async with asyncio.timeout(seconds):
+        while not condition():  # noqa: ASYNC110 - what is waited for has no event of its own
+            await asyncio.sleep(0.005)
+
+
+async def test_what_was_acknowledged_is_there_after_a_restart(start_server: StartServer) -> None:
+    server = await start_server()
+    for number in range(200):
+        await put(server, b"k%d" % number, b"%d" % number)
+    await server.propose("delete_range", rpc.DeleteRangeRequest(key=b"k7"))
+    revision, index = server.store.revision, server.applied_index
+    server = await start_server()
+    assert server.store.revision == revision
+    assert server.applied_index > index
+    assert server.store.range(b"k", b"l").count == 199
+
+
+async def test_a_restart_that_lost_the_database_applies_the_log_again(
+    start_server: StartServer, tmp_path: Path
+) -> None:
+    server = await start_server()
+    for number in range(50):
+        await put(server, b"k%d" % number)
+    await server.stop()
+    for file in (tmp_path / "data/member/snap").iterdir():
+        file.unlink()
+    server = await start_server()
+    assert server.store.range(b"k", b"l").count == 50
+
+
+async def test_a_database_without_its_log_is_refused(start_server: StartServer, tmp_path: Path) -> None:
+    server = await start_server()
+    await put(server, b"k")
+    await server.stop()
+    for file in (tmp_path / "data/member/wal").iterdir():
+        file.unlink()
+    with pytest.raises(BootstrapError, match=r"the log .* is missing"):
+        await start_server()
+
+
+async def test_an_old_database_below_a_compacted_log_is_refused(start_server: StartServer, tmp_path: Path) -> None:
+    settings = {"snapshot_count": 10, "snapshot_catchup_entries": 5, "max_wals": 1}
+    server = await start_server(**settings)
+    snap = tmp_path / "data/member/snap"
+    for number in range(60):
+        await put(server, b"k%d" % number)
+    await until(lambda: server.raft.storage.first_index() > 1)
+    await server.stop()
+    for file in snap.iterdir():
+        file.unlink()
+    # The first segment still begins at index 0, so the log alone is enough; without it nothing is.
+    server = await start_server(**settings)
+    assert server.store.range(b"k", b"l").count == 60
+
+
+async def test_the_log_in_memory_is_cut_behind_a_snapshot(start_server: StartServer) -> None:
+    server = await start_server(snapshot_count=20, snapshot_catchup_entries=5)
+    for number in range(100):
+        await put(server, b"k%d" % number)
+    await until(lambda: server.raft.storage.snapshot().index > 60)
+    assert server.raft.storage.first_index() > server.raft.storage.snapshot().index - 6
+    revision = server.store.revision
+    server = await start_server(snapshot_count=20, snapshot_catchup_entries=5)
+    assert server.store.revision == revision
+    assert server.raft.storage.first_index() > 60
+    await put(server, b"after")
+
+
+async def test_an_expired_lease_takes_its_keys_along(start_server: StartServer) -> None:
+    server = await start_server(election_timeout=0.5)
+    await server.propose("lease_grant", rpc.LeaseGrantRequest(ID=7, TTL=1))
+    await put(server, b"k", lease=7)
+    assert await server.leases.renew(7) == 1
+    found = await server.leases.time_to_live(7)
+    assert found is not None and found.keys == [b"k"]
+    await until(lambda: server.store.range(b"k").count == 0)
+    assert await server.leases.time_to_live(7) is None
+    with pytest.raises(errors.LeaseNotFound):
+        await server.leases.renew(7)
+
+
+async def test_a_lease_outlives_a_restart_and_never_ends_early(start_server: StartServer) -> None:
+    server = await start_server(election_timeout=0.5)
+    await server.propose("lease_grant", rpc.LeaseGrantRequest(ID=7, TTL=2))
+    await put(server, b"k", lease=7)
+    server = await start_server(election_timeout=0.5)
+    found = await server.leases.time_to_live(7)
+    assert found is not None and found.ttl >= 1 and found.keys == [b"k"]
+
+
+async def test_past_the_quota_writes_are_refused_until_there_is_room_again(start_server: StartServer) -> None:
+    server = await start_server(quota_backend_bytes=1_000_000, backend_batch_interval=0.01)
+    value = bytes(os.urandom(20_000))
+    written = 0
+    with pytest.raises(errors.NoSpace):
+        for written in range(200):
+            server.check_quota(rpc.PutRequest(key=b"k", value=value))
+            await put(server, b"k%d" % written, value)
+            await server.committed()
+    assert written > 20
+    await until(lambda: server.alarms.has(rpc.NOSPACE))
+    with pytest.raises(errors.NoSpace):
+        await put(server, b"small")
+    await server.propose("delete_range", rpc.DeleteRangeRequest(key=b"k", range_end=b"l"))
+    await server.compact(rpc.CompactionRequest(revision=server.store.revision, physical=True))
+    await until(lambda: not server.alarms.has(rpc.NOSPACE))
+    await put(server, b"small")
+
+
+async def test_a_request_beyond_the_limit_is_refused(start_server: StartServer) -> None:
+    server = await start_server(max_request_bytes=1000)
+    with pytest.raises(errors.RequestTooLarge):
+        await put(server, b"k", bytes(1000))
+    await put(server, b"k", bytes(900))
+
+
+async def test_a_physical_compaction_returns_when_the_rows_are_gone(start_server: StartServer) -> None:
+    server = await start_server()
+    for number in range(30):
+        await put(server, b"k", b"%d" % number)
+    rows = len(list(server.store.rows.scan(_key_bucket())))
+    await server.compact(rpc.CompactionRequest(revision=server.store.revision, physical=True))
+    assert len(list(server.store.rows.scan(_key_bucket()))) == 1 < rows
+    with pytest.raises(errors.Compacted):
+        await server.compact(rpc.CompactionRequest(revision=server.store.revision))
+
+
+async def test_an_entry_nobody_can_apply_stops_the_member(start_server: StartServer) -> None:
+    server = await start_server()
+    with pytest.raises(errors.Stopped):
+        await server.propose("auth_enable", rpc.AuthEnableRequest())
+    assert isinstance(server.failures[0], NotImplementedError)  # type: ignore[attr-defined]
+
+
+async def test_a_log_that_cannot_be_written_stops_the_member(
+    start_server: StartServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = await start_server()
+    await put(server, b"k", b"1")
+
+    def fail(descriptor: int) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(files, "_fdatasync", fail)
+    with pytest.raises(errors.Stopped):
+        await put(server, b"k", b"2")
+    assert isinstance(server.failures[0], WalError)  # type: ignore[attr-defined]
+    monkeypatch.undo()
+    with pytest.raises(errors.Stopped):
+        await put(server, b"k", b"3")
+
+
+async def test_a_slow_disk_is_left_to_the_thread(start_server: StartServer) -> None:
+    server = await start_server()
+    server._writer._quick = False
+    await asyncio.gather(*(put(server, b"k%d" % number) for number in range(100)))
+    assert server.store.range(b"k", b"l").count == 100
+    for _ in range(40):
+        await put(server, b"k")
+    assert server._writer._quick, "a quick disk is trusted again"
+
+
+def _key_bucket():  # type: ignore[no-untyped-def]
+    from quorate.storage.schema import KEY
+
+    return KEY
