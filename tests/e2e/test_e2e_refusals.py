@@ -148,7 +148,6 @@ CASES: list[tuple[str, Any]] = [
     ("MemberAdd", pb.MemberAddRequest(peerURLs=["ftp://127.0.0.1:1"])),
     ("MemberAdd", pb.MemberAddRequest(peerURLs=["http://127.0.0.1:1/path"])),
     ("MemberRemove", pb.MemberRemoveRequest(ID=1)),
-    ("MemberPromote", pb.MemberPromoteRequest(ID=1)),
     ("MoveLeader", pb.MoveLeaderRequest(targetID=1)),
     ("Alarm", pb.AlarmRequest()),
     ("Alarm", pb.AlarmRequest(action=pb.AlarmRequest.DEACTIVATE, memberID=5, alarm=pb.NOSPACE)),
