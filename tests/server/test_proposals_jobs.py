@@ -36,7 +36,7 @@ async def test_an_error_is_a_result() -> None:
 
 async def test_a_waiter_that_left_is_no_trouble() -> None:
     proposals = Proposals(asyncio.get_running_loop(), 7.0)
-    proposals.add(b"a", "put", None).cancel()
+    assert proposals.add(b"a", "put", None).cancel()
     proposals.take(b"a").resolve(DONE)  # type: ignore[union-attr]
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import platform
 import signal
@@ -142,6 +143,7 @@ async def _serve(config: Config) -> int:
         with contextlib.suppress(Exception):
             await member.stop()
         return 1
+    _calm_collector()
     received: asyncio.Future[Any] = asyncio.ensure_future(signals.get())
     await asyncio.wait((received, member.failed), return_when=asyncio.FIRST_COMPLETED)
     if member.failed.done():
@@ -159,6 +161,14 @@ async def _serve(config: Config) -> int:
         return 0
     os.kill(os.getpid(), ended_by)
     return 128 + ended_by
+
+
+def _calm_collector() -> None:
+    """Nearly all of this process is freed by reference counts. What is here now stays, so the collector need not look
+    at it again, and it need not look often at what comes: fewer pauses, a few percent more throughput."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 50, 100)
 
 
 if __name__ == "__main__":

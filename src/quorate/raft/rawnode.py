@@ -199,21 +199,25 @@ class RawNode:
 
     def _gather(self) -> Ready:
         raft = self.raft
+        unstable = raft.log.unstable
         ready = Ready(
-            entries=raft.log.unstable.next_entries(),
+            entries=unstable.next_entries(),
             committed_entries=raft.log.next_committed(not self._async),
-            snapshot=raft.log.unstable.next_snapshot(),
+            snapshot=unstable.next_snapshot(),
             read_states=raft.read_states,
             messages=raft.messages,
         )
-        soft, hard = SoftState(raft.lead, raft.role), raft.hard_state()
-        if soft != self._previous_soft:
-            ready.soft_state = soft
-        if hard not in (self._previous_hard, NOTHING):
+        if raft.lead != self._previous_soft.lead or raft.role != self._previous_soft.role:
+            ready.soft_state = SoftState(raft.lead, raft.role)
+        hard, previous = raft.hard_state(), self._previous_hard
+        if hard != previous and hard != NOTHING:
             ready.hard_state = hard
-        ready.must_sync = must_sync(hard, self._previous_hard, len(ready.entries))
+        ready.must_sync = must_sync(hard, previous, len(ready.entries))
         if self._async:
-            ready.messages.extend(filter(None, (storage_append(raft, ready), storage_apply(raft, ready))))
+            if ready.entries or ready.hard_state or ready.snapshot or raft.after_append:
+                ready.messages.append(storage_append(raft, ready))
+            if ready.committed_entries:
+                ready.messages.append(storage_apply(raft, ready))
         else:
             ready.messages.extend([m for m in raft.after_append if m.to != raft.id])
         return ready

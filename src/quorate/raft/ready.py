@@ -54,11 +54,9 @@ def must_sync(state: HardState, previous: HardState, entries: int) -> bool:
     return bool(entries) or state.vote != previous.vote or state.term != previous.term
 
 
-def storage_append(raft: Raft, ready: Ready) -> Message | None:
-    """The message to the one who writes the log, or None if there is nothing to write or to wait for."""
+def storage_append(raft: Raft, ready: Ready) -> Message:
+    """The message to the one who writes the log, when there is something to write or to wait for."""
     hard_state = ready.hard_state or NOTHING
-    if not (ready.entries or ready.hard_state or ready.snapshot or raft.after_append):
-        return None
     responses = raft.after_append
     # The own acknowledgement of stability goes last: those before it are answered faster while the entries are
     # still in the unstable part of the log.
@@ -97,10 +95,8 @@ def storage_append_response(raft: Raft, ready: Ready) -> Message | None:
     )
 
 
-def storage_apply(raft: Raft, ready: Ready) -> Message | None:
-    """The message to the one who applies, or None. It has no term: what is committed holds in every term."""
-    if not ready.committed_entries:
-        return None
+def storage_apply(raft: Raft, ready: Ready) -> Message:
+    """The message to the one who applies. It has no term: what is committed holds in every term."""
     return Message(
         MessageType.STORAGE_APPLY,
         to=LOCAL_APPLY_THREAD,

@@ -249,9 +249,9 @@ class Server:
             raise errors.RequestTooLarge()
         if not self.leader_id:
             await asyncio.shield(self._leader)
-        future = self.proposals.add(data, kind, request)
+        answer = self.proposals.add(data, kind, request)
         self.raft.propose(data)
-        return await future
+        return await answer
 
     def read_barrier(self) -> asyncio.Future[None] | None:
         """Await it, and local state holds everything acknowledged before; None when it does already.

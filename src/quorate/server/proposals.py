@@ -1,4 +1,4 @@
-"""What this member has proposed and who waits for it: entry data to future, given up when the request timeout is over.
+"""What this member has proposed and who waits for it: entry data to answer, given up when the request timeout is over.
 
 The data of an entry is unique, it holds a request ID; so it is the key. A proposal keeps its decoded request: when its
 entry comes back committed there is nothing to parse.
@@ -12,27 +12,26 @@ from typing import Any
 
 from quorate.api.errors import EtcdError
 from quorate.apply import Applied
+from quorate.server.answer import Answer
 
 
 class Proposal:
     """One request on its way through the log."""
 
-    __slots__ = ("deadline", "future", "kind", "request")
+    __slots__ = ("answer", "deadline", "kind", "request")
 
-    def __init__(self, kind: str, request: Any, deadline: float, future: asyncio.Future[Applied]) -> None:
+    def __init__(self, kind: str, request: Any, deadline: float, answer: Answer[Applied]) -> None:
         self.kind = kind
         self.request = request
         self.deadline = deadline
-        self.future = future
+        self.answer = answer
 
     def resolve(self, result: Applied | EtcdError) -> None:
-        """Hand over the result, unless nobody waits any more."""
-        if self.future.done():
-            return
+        """Hand over the result to whoever still waits; the waiter goes on at once."""
         if isinstance(result, EtcdError):
-            self.future.set_exception(result)
+            self.answer.resolve(None, result)
         else:
-            self.future.set_result(result)
+            self.answer.resolve(result)
 
 
 class Proposals:
@@ -46,11 +45,11 @@ class Proposals:
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def add(self, data: bytes, kind: str, request: Any) -> asyncio.Future[Applied]:
-        """A future for the result of `data`. It may be cancelled; the entry is applied all the same."""
-        future: asyncio.Future[Applied] = self._loop.create_future()
-        self._waiting[data] = Proposal(kind, request, self._loop.time() + self._timeout, future)
-        return future
+    def add(self, data: bytes, kind: str, request: Any) -> Answer[Applied]:
+        """The answer to `data`, to be awaited. Whoever waits may be cancelled; the entry is applied all the same."""
+        answer: Answer[Applied] = Answer(self._loop)
+        self._waiting[data] = Proposal(kind, request, self._loop.time() + self._timeout, answer)
+        return answer
 
     def take(self, data: bytes) -> Proposal | None:
         """The proposal that is now applied, if it is one of this member."""
@@ -65,6 +64,6 @@ class Proposals:
             proposal.resolve(error())
 
     def fail_all(self, error: Callable[[], EtcdError]) -> None:
-        for proposal in self._waiting.values():
+        waiting, self._waiting = self._waiting, {}
+        for proposal in waiting.values():
             proposal.resolve(error())
-        self._waiting.clear()

@@ -17,11 +17,13 @@ from quorate.pkg.jsonlog import get_log
 from quorate.raft import RawNode, Role
 from quorate.server.bootstrap import Booted
 from quorate.server.config import ServerConfig
-from quorate.server.proposals import Proposals
+from quorate.server.proposals import Proposal, Proposals
 from quorate.storage import schema
 from quorate.storage.mvcc import WatchableStore
 
 log = get_log(__name__)
+
+Result = Applied | errors.EtcdError
 
 
 class State:
@@ -57,11 +59,15 @@ class State:
         self._no_space = no_space
 
     def apply(self, entries: Sequence[Entry], now: float, node: RawNode) -> None:
-        """Apply committed entries in order; their effects and their index reach the disk together."""
+        """Apply committed entries in order; their effects and their index reach the disk together.
+
+        Those who wait for an own proposal go on before this returns, when all entries are applied.
+        """
+        answers: list[tuple[Proposal, Result]] = []
         self.backend.begin_entry()
         for entry in entries:
             if entry.type == EntryType.NORMAL:
-                self._apply_normal(entry, now, node)
+                self._apply_normal(entry, now, node, answers)
             else:
                 self._apply_conf_change(entry, node)
         last = entries[-1]
@@ -70,8 +76,10 @@ class State:
             self._consistent_index = last.index
             schema.put_applied(self.backend, last.index, last.term)
         self.backend.end_entry()
+        for proposal, result in answers:
+            proposal.resolve(result)
 
-    def _apply_normal(self, entry: Entry, now: float, node: RawNode) -> None:
+    def _apply_normal(self, entry: Entry, now: float, node: RawNode, answers: list[tuple[Proposal, Result]]) -> None:
         if not entry.data:
             # The first entry of a term: on its leader, leases run from here on.
             if node.raft.role is Role.LEADER and entry.term == node.raft.term:
@@ -80,7 +88,7 @@ class State:
         if entry.index <= self._consistent_index:
             return
         proposal = self._proposals.take(entry.data)
-        result: Applied | errors.EtcdError
+        result: Result
         try:
             if proposal is not None:
                 result = self._applier.apply(proposal.kind, proposal.request, now)
@@ -99,7 +107,7 @@ class State:
             if result.job is not None:
                 self._run_job(result.job)
         if proposal is not None:
-            proposal.resolve(result)
+            answers.append((proposal, result))
 
     def _apply_conf_change(self, entry: Entry, node: RawNode) -> None:
         """Raft hears every change again after a restart; the stored members take only what they have not seen."""
