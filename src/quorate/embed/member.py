@@ -60,6 +60,7 @@ class Etcd:
         grpc = GrpcServer(
             build_methods(server), ServerLimits(max_receive_message=settings.max_request_bytes + GRPC_OVERHEAD)
         )
+        server.raft.turn_ended = grpc.flush
         http = ClientHandler(server)
         for bound in clients:
             self._listeners.append(await serve(bound, grpc, http))

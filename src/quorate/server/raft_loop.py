@@ -54,6 +54,8 @@ class RaftLoop:
         self._confirmed = confirmed
         self._led_by = led_by
         self._dropped = dropped
+        self.turn_ended: Callable[[], None] = _nothing
+        """Called when everything that a turn had to answer is answered."""
         self._proposed: list[bytes] = []
         self._in_flight = 0
         """Batches that the thread has and raft has not heard of since."""
@@ -101,6 +103,7 @@ class RaftLoop:
             self._propose_all()
             while self.node.has_ready():
                 self._handle_ready()
+            self.turn_ended()
             self._writer.give_way()
         except Exception as err:
             self._fail(err)
@@ -190,3 +193,7 @@ class RaftLoop:
             done()
         except Exception as err:
             self._fail(err)
+
+
+def _nothing() -> None:
+    """Nobody wants to know."""

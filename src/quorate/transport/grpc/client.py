@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable
 
 from quorate.api.errors import Code
-from quorate.transport.grpc.edge import Edge
+from quorate.transport.grpc.edge import Edge, Flusher
 from quorate.transport.grpc.exchange import ClientStream, Exchange, UnaryExchange
 from quorate.transport.grpc.flow import Outlet
 from quorate.transport.grpc.framing import frame
@@ -37,7 +37,7 @@ class ClientConnection(Edge):
     """Opens streams, matches answers to calls. `on_leave` is called when it takes no more, and when it is gone."""
 
     def __init__(self, limits: ChannelLimits, http2: Limits, on_leave: Callable[[ClientConnection], None]) -> None:
-        super().__init__(Connection(client=True, limits=http2), SOCKET_STALL_TIMEOUT)
+        super().__init__(Connection(client=True, limits=http2), SOCKET_STALL_TIMEOUT, Flusher())
         self.limits = limits
         self._on_leave = on_leave
         self._calls: dict[int, Exchange] = {}

@@ -61,7 +61,7 @@ class ServerConnection(Edge):
         self, server: GrpcServer, on_close: Callable[[ServerConnection], None], web: HttpHandler | None
     ) -> None:
         limits = server.limits
-        super().__init__(Connection(client=False, limits=server.http2), limits.socket_stall_timeout)
+        super().__init__(Connection(client=False, limits=server.http2), limits.socket_stall_timeout, server.flusher)
         self.limits = limits
         self.peer = ""
         self.police = PingPolice(limits.min_ping_interval, limits.permit_idle_pings)
@@ -120,6 +120,7 @@ class ServerConnection(Edge):
         if self._deaf:
             return
         self._heard = self.loop.time()
+        self.dirty = True  # what can be answered at once is written when all of it is answered
         waiting = self._waiting
         for event in self.machine.receive(data):
             if type(event) is DataReceived:
@@ -141,7 +142,7 @@ class ServerConnection(Edge):
             waiting.clear()
         if self._full:
             self._hold_reading()
-        self.wake()
+        self.flush()
 
     def resume_writing(self) -> None:
         super().resume_writing()

@@ -17,15 +17,36 @@ if TYPE_CHECKING:
     from quorate.transport.grpc.flow import Outlet
 
 
+class Flusher:
+    """The connections of one server or channel that have something to write; all are flushed once per turn."""
+
+    def __init__(self) -> None:
+        self._dirty: list[Edge] = []
+
+    def add(self, edge: Edge) -> None:
+        if not self._dirty:
+            edge.loop.call_soon(self.flush)
+        self._dirty.append(edge)
+
+    def flush(self) -> None:
+        """Write what they have queued, now; whoever knows that a turn is over need not wait for the next one."""
+        dirty, self._dirty = self._dirty, []
+        for edge in dirty:
+            if edge.dirty:
+                edge.flush()
+
+
 class Edge(asyncio.Protocol):
     """Base of both ends of a connection. Subclasses read the events; this class gets the bytes out."""
 
-    def __init__(self, machine: Connection, stall_timeout: float) -> None:
+    def __init__(self, machine: Connection, stall_timeout: float, flusher: Flusher) -> None:
         self.machine = machine
+        self.dirty = False
+        """True while a flush is sure to come."""
+        self._flusher = flusher
         self.loop = asyncio.get_running_loop()
         self.transport: asyncio.Transport = cast(asyncio.Transport, None)
         self.connected = False
-        self._dirty = False
         self._full = False
         self._unflushed = 0
         self._stall_timeout = stall_timeout
@@ -49,9 +70,9 @@ class Edge(asyncio.Protocol):
 
     def wake(self) -> None:
         """Have what the machine queued written at the end of this turn."""
-        if not self._dirty:
-            self._dirty = True
-            self.loop.call_soon(self.flush)
+        if not self.dirty:
+            self.dirty = True
+            self._flusher.add(self)
 
     def wake_for(self, size: int) -> None:
         """The same for bytes of a stream. Much of them goes out at once, or who sends on would not see it pending."""
@@ -63,7 +84,7 @@ class Edge(asyncio.Protocol):
 
     def flush(self) -> None:
         """Write what the machine lets go. What a full socket does not take waits in the transport's buffer."""
-        self._dirty = False
+        self.dirty = False
         self._unflushed = 0
         output = self.machine.output()
         if output and self.connected:

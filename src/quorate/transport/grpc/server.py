@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from quorate.transport.grpc.connection import ServerConnection
+from quorate.transport.grpc.edge import Flusher
 from quorate.transport.grpc.limits import ServerLimits
 from quorate.transport.grpc.methods import Method
 from quorate.transport.http2 import Limits
@@ -21,6 +22,11 @@ class GrpcServer:
         self.services = frozenset(path[1:].rpartition("/")[0] for path in methods)
         self.limits = limits or ServerLimits()
         self.http2 = http2 or Limits()
+        self.flusher = Flusher()
+
+    def flush(self) -> None:
+        """Write now what calls have answered, for whoever answers many in one go; else it is written a turn later."""
+        self.flusher.flush()
 
     def connection(
         self, on_close: Callable[[ServerConnection], None], web: HttpHandler | None = None
