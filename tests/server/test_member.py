@@ -150,6 +150,22 @@ async def test_a_physical_compaction_returns_when_the_rows_are_gone(start_server
         await server.compact(rpc.CompactionRequest(revision=server.store.revision))
 
 
+async def test_hashing_a_revision_that_is_gone_is_refused_and_nothing_else_happens(start_server: StartServer) -> None:
+    server = await start_server()
+    for number in range(5):
+        await put(server, b"k", b"%d" % number)
+    await server.compact(rpc.CompactionRequest(revision=4, physical=True))
+    with pytest.raises(errors.Compacted):
+        await server.hash_kv(3)
+    for revision in (-1, -7):
+        assert (await server.hash_kv(revision)).hash == 1084519789, "the hash of no rows"
+    racing = server.store.hash_kv(5)
+    server.store.compacted_revision = 6
+    with pytest.raises(errors.Compacted):
+        await server.jobs.submit(racing)
+    await put(server, b"k")
+
+
 async def test_an_entry_nobody_can_apply_stops_the_member(start_server: StartServer) -> None:
     server = await start_server()
     with pytest.raises(errors.Stopped):

@@ -1,7 +1,7 @@
 """Long jobs of the store in bites, so that requests never wait for one.
 
 A job is a generator: deleting what a compaction left unreadable, hashing a database. It takes one bite, then everything
-else has a turn. Jobs run one after the other, in the order in which they came.
+else has a turn. An EtcdError is a result; what else a job raises stops the member. Jobs run one after the other, in the order in which they came.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any
+
+from quorate.api.errors import EtcdError
 
 BITE_PAUSE = 0.01
 """Seconds between two bites."""
@@ -35,12 +37,13 @@ class Jobs:
         return done
 
     def idle(self) -> asyncio.Future[None]:
-        """Done when everything submitted so far is done."""
+        """Done when everything submitted so far has ended, in whatever way."""
+        idle: asyncio.Future[None] = self._loop.create_future()
         if self._jobs:
-            return self._jobs[-1][1]
-        done: asyncio.Future[None] = self._loop.create_future()
-        done.set_result(None)
-        return done
+            self._jobs[-1][1].add_done_callback(lambda _: None if idle.done() else idle.set_result(None))
+        else:
+            idle.set_result(None)
+        return idle
 
     def stop(self) -> None:
         """Take no more bites; what is left is resumed at the next start."""
@@ -59,9 +62,17 @@ class Jobs:
             self._jobs.popleft()
             if not done.done():
                 done.set_result(end.value)
-            if self._jobs:
-                self._loop.call_soon(self._bite)
+            self._next()
+        except EtcdError as err:
+            self._jobs.popleft()
+            if not done.done():
+                done.set_exception(err)
+            self._next()
         except Exception as err:
             self._fail(err)
         else:
             self._loop.call_later(BITE_PAUSE, self._bite)
+
+    def _next(self) -> None:
+        if self._jobs:
+            self._loop.call_soon(self._bite)

@@ -86,7 +86,7 @@ class RowHash:
 def hash_kv(store: Store, revision: int, cached: HashResult | None) -> Generator[None, None, HashResult]:
     """Job that ends with the hash at `revision`, or at once with the cached one."""
     while cached is None:
-        if revision < store.compacted_revision:
+        if 0 < revision < store.compacted_revision:
             raise errors.Compacted()
         # A store restored meanwhile is another one: begin again.
         cached = yield from _hash_rows(store, revision)

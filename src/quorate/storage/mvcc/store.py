@@ -144,7 +144,8 @@ class Store:
     def hash_kv(self, revision: int = 0) -> Generator[None, None, hashes.HashResult]:
         """Job that ends with the hash of all that is readable at `revision` (0: now). Compaction waits for it.
 
-        Raises Compacted, FutureRevision.
+        A negative revision is before everything: the hash is that of no rows, as in etcd. Raises Compacted,
+        FutureRevision, at once or, when a compaction comes between two bites, by the job.
         """
         cached = self.hashes.get(revision)
         if cached is None:
@@ -152,7 +153,7 @@ class Store:
                 raise errors.Compacted()
             if revision > self.revision:
                 raise errors.FutureRevision()
-        return hashes.hash_kv(self, revision or self.revision, cached)
+        return hashes.hash_kv(self, max(revision, -1) or self.revision, cached)
 
     # For the transaction and for other modules of the room.
 
