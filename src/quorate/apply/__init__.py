@@ -7,8 +7,8 @@ The rule of this room: an error that follows from the entry and the state alone 
 else is let through and stops the member, before it diverges from the others (`server`).
 """
 
-from quorate.apply.alarms import Alarms
+from quorate.apply.alarms import Alarms, alarm_name
 from quorate.apply.applier import Applied, Applier
 from quorate.apply.quota import Quota, cost_of
 
-__all__ = ["Alarms", "Applied", "Applier", "Quota", "cost_of"]
+__all__ = ["Alarms", "Applied", "Applier", "Quota", "alarm_name", "cost_of"]

@@ -11,6 +11,11 @@ Alarm = tuple[int, int]
 """Member ID and alarm type."""
 
 
+def alarm_name(kind: int) -> str:
+    """NOSPACE, CORRUPT; of a kind that this release has not heard of the number."""
+    return rpc.AlarmType.Name(rpc.AlarmType.ValueType(kind)) if kind in rpc.AlarmType.values() else str(kind)
+
+
 class AlarmRecords(Protocol):
     """Where alarms are kept."""
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from quorate.api import errors
 from quorate.api.pb import rpc_pb2
+from quorate.apply import alarm_name
 from quorate.etcdhttp.metrics import render_metrics
 from quorate.server import Server
 from quorate.transport.http1 import HttpRequest, HttpResponse
@@ -52,9 +53,9 @@ class ClientHandler:
 
     def _alarm(self, excluded: Iterable[str]) -> str:
         for _, kind in self._server.alarms.active():
-            name = rpc_pb2.AlarmType.Name(rpc_pb2.AlarmType.ValueType(kind))
-            if name not in excluded:
-                return f"ALARM {name}"
+            known = kind in rpc_pb2.AlarmType.values()
+            if alarm_name(kind) not in excluded:
+                return f"ALARM {alarm_name(kind) if known else 'UNKNOWN'}"
         return ""
 
 

@@ -1,7 +1,8 @@
 """Long jobs of the store in bites, so that requests never wait for one.
 
 A job is a generator: deleting what a compaction left unreadable, hashing a database. It takes one bite, then everything
-else has a turn. An EtcdError is a result; what else a job raises stops the member. Jobs run one after the other, in the order in which they came.
+else has a turn. Jobs run one after the other, in the order in which they came. An EtcdError is a result; what else a
+job raises stops the member.
 """
 
 from __future__ import annotations

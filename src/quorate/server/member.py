@@ -14,7 +14,7 @@ from quorate.api.encode import HeaderEncoder
 from quorate.api.internal import encode_request
 from quorate.api.pb import membership_pb2, rpc_pb2
 from quorate.api.raftpb import Entry
-from quorate.apply import Applied, cost_of
+from quorate.apply import Applied, alarm_name, cost_of
 from quorate.pkg.ids import IdGenerator
 from quorate.pkg.jsonlog import get_log
 from quorate.raft.reads import index_at_hand
@@ -226,10 +226,7 @@ class Server:
 
     def complaints(self) -> list[str]:
         """What Status reports as wrong."""
-        found = [
-            f"memberID:{member} alarm:{rpc_pb2.AlarmType.Name(rpc_pb2.AlarmType.ValueType(kind))}"
-            for member, kind in self.alarms.active()
-        ]
+        found = [f"memberID:{member} alarm:{alarm_name(kind)}" for member, kind in self.alarms.active()]
         if not self.leader_id:
             found.append(errors.NoLeader.text)
         return found
