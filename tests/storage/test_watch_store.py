@@ -224,6 +224,19 @@ def test_prev_kv_is_the_key_one_revision_before_and_absent_for_creates(store: Wa
     assert prevs == {1: [None, b"1", b"2", None], 2: [None] * 4}
 
 
+def test_a_put_that_recreates_a_key_its_own_transaction_deleted_has_no_prev_kv(store: WatchableStore) -> None:
+    put(store, b"a", value=b"1")
+    sink = Sink()
+    store.watch_stream(sink).watch(0, b"a", prev_kv=True)
+    with store.write() as txn:
+        txn.delete_range(b"a")
+        txn.put(b"a", b"2")
+    assert [(event.delete, event.prev) for batch in sink.take() for event in told(batch)] == [
+        (True, b"1"),
+        (False, None),
+    ]
+
+
 def test_prev_kv_is_absent_when_compacted(store: WatchableStore) -> None:
     put(store, b"a", value=b"1")
     put(store, b"a", value=b"2")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from quorate.storage.mvcc.rows import encode_delete_event, encode_put_event
+from quorate.storage.mvcc.rows import encode_delete_event, encode_put_event, parse_key_value
 
 RowBefore = Callable[[bytes, int], bytes | None]
 """Row of a key just before a revision."""
@@ -30,9 +30,13 @@ class Change:
         return self._event
 
     def event_with_prev(self, row_before: RowBefore) -> bytes:
-        """Serialized Event; prev_kv is left out where there was none, or none is known any more."""
+        """Serialized Event; prev_kv is left out where there was none, or none is known any more.
+
+        A put that creates its key has none, even if the same transaction has just deleted the key's former life.
+        """
         if self._event_with_prev is None:
-            prev_row = row_before(self.key, self.main)
+            creates = not self.tombstone and parse_key_value(self.row).create_revision == self.main
+            prev_row = None if creates else row_before(self.key, self.main)
             self._event_with_prev = self.event() if prev_row is None else self._encode(prev_row)
         return self._event_with_prev
 
