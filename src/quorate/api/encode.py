@@ -8,6 +8,7 @@ protobuf's own in the tests. Formats: proto3 wire types 0 (varint) and 2 (length
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 _MASK = (1 << 64) - 1
 
@@ -26,9 +27,19 @@ _SMALL = [_encode_varint(value) for value in range(2048)]
 """Most numbers are lengths of small fields."""
 
 
+@lru_cache(maxsize=64)
+def _encode_tail(value: int) -> bytes:
+    return _encode_varint(value)
+
+
 def varint(value: int) -> bytes:
     """`value` as a protobuf varint; a negative int64 takes ten bytes."""
-    return _SMALL[value] if 0 <= value < 2048 else _encode_varint(value)
+    if 0 <= value < 2048:
+        return _SMALL[value]
+    if value >> 32 and value > 0:
+        # IDs: numbers that count up share all but their last two bytes.
+        return b"%c%c%b" % (value & 0x7F | 0x80, value >> 7 & 0x7F | 0x80, _encode_tail(value >> 14))
+    return _encode_varint(value)
 
 
 def field(tag: bytes, data: bytes) -> bytes:

@@ -38,7 +38,7 @@ class Alarms:
         return sorted(alarm for alarm in self._active if kind in (rpc.NONE, alarm[1]))
 
     def has(self, kind: int) -> bool:
-        return any(alarm[1] == kind for alarm in self._active)
+        return bool(self._active) and any(alarm[1] == kind for alarm in self._active)
 
     def activate(self, member_id: int, kind: int) -> list[Alarm]:
         """The alarm that is now on; nothing for NONE, which is not an alarm."""

@@ -25,6 +25,9 @@ from quorate.raft import (
 )
 from quorate.storage.wal import WalSnapshot, WalWriter
 
+COMMIT_STEP = 100
+"""Entries by which the commit index on disk may lag behind."""
+
 Apply = Callable[[Sequence[Entry]], None]
 
 
@@ -66,7 +69,7 @@ class RaftLoop:
         self._confirmation: Message | None = None
         """What the last batch with entries will tell raft when it is durable."""
         self._unsaved: HardState | None = None
-        """A commit index that waits for the next batch: it need not be durable, so it is not worth a write."""
+        """A commit index that is not on disk: it need not be durable (Raft thesis §3.8), so it is not worth a write."""
 
     def propose(self, data: bytes) -> None:
         """Have `data` proposed in the next turn, with everything else that came in."""
@@ -147,8 +150,10 @@ class RaftLoop:
                 return
         if responses and responses[-1].type == MessageType.STORAGE_APPEND_RESP:
             self._confirmation = responses[-1]
-        state = state or self._unsaved
-        self._unsaved = None
+        if state is None or self._only_commits(state):
+            state = self._due_state(state)
+        else:
+            self._unsaved = None
         self._saved = state or self._saved
         # A batch still on its way through the thread must be told to raft first.
         if not self._in_flight and self._writer.save_now(state, message.entries):
@@ -157,6 +162,14 @@ class RaftLoop:
         done = partial(self._appended, message.entries, state, responses)
         self._in_flight += 1
         self._writer.submit(state, message.entries, None, partial(self._from_thread, done))
+
+    def _due_state(self, state: HardState | None) -> HardState | None:
+        """A commit index goes along with a batch now and then. It only spares a restart some waiting."""
+        newest, self._unsaved = state or self._unsaved, None
+        if newest is None or newest.commit - self._saved.commit >= COMMIT_STEP:
+            return newest
+        self._unsaved = newest
+        return None
 
     def _only_commits(self, state: HardState) -> bool:
         return state.term == self._saved.term and state.vote == self._saved.vote

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from typing import NoReturn
 
 from quorate.api.raftpb import Entry, HardState
 from quorate.storage.files import File, Files
@@ -163,23 +164,27 @@ class WAL:
             self._segments = []
 
     def _write(self, data: bytes, sync: bool) -> None:
-        with self._fail_stop("write"):
-            segment = self._segments[-1][1]
+        if self.failure is not None:
+            raise self.failure
+        segment = self._segments[-1][1]
+        try:
+            segment.write(data, self._offset)
+        except OSError as error:
+            # Nobody waits for the part that was written. Without it the next start finds a clean end; should this
+            # fail too, it finds a torn one.
+            with suppress(OSError):
+                segment.truncate(self._offset)
+            self._fail("write", error)
+        self._offset += len(data)
+        self.bytes_written += len(data)
+        if sync and not self.unsafe_no_fsync:
+            began = time.perf_counter()
             try:
-                segment.write(data, self._offset)
-            except OSError:
-                # Nobody waits for the part that was written. Without it the next start finds a clean end; should this
-                # fail too, it finds a torn one.
-                with suppress(OSError):
-                    segment.truncate(self._offset)
-                raise
-            self._offset += len(data)
-            self.bytes_written += len(data)
-            if sync and not self.unsafe_no_fsync:
-                began = time.perf_counter()
                 segment.sync()
-                if self.on_sync is not None:
-                    self.on_sync(time.perf_counter() - began)
+            except OSError as error:
+                self._fail("write", error)
+            if self.on_sync is not None:
+                self.on_sync(time.perf_counter() - began)
 
     def _cut(self, cut: Cut) -> None:
         """Go on in a new segment. Until its name is durable nothing is in it that anyone was promised."""
@@ -217,9 +222,12 @@ class WAL:
         try:
             yield
         except OSError as error:
-            self.failure = WalClosed(f"the log in {self.directory} is closed since this failed: {error}")
-            where = f"{self.directory}/{self._segments[-1][0]}, offset {self._offset}"
-            raise WriteFailed(f"{where}: {what} failed: {error}; restart the member when this is mended") from error
+            self._fail(what, error)
+
+    def _fail(self, what: str, error: OSError) -> NoReturn:
+        self.failure = WalClosed(f"the log in {self.directory} is closed since this failed: {error}")
+        where = f"{self.directory}/{self._segments[-1][0]}, offset {self._offset}"
+        raise WriteFailed(f"{where}: {what} failed: {error}; restart the member when this is mended") from error
 
 
 def _parent(directory: str) -> str:
