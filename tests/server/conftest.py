@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from server_support import StartServer
 
 from quorate.server import Server, ServerConfig
 
 PEER = "http://127.0.0.1:2380"
-
-StartServer = Callable[..., Awaitable[Server]]
 
 
 @pytest.fixture

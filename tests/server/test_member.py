@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import StartServer
+from server_support import StartServer
 
 from quorate.api import errors
 from quorate.api.pb import rpc_pb2 as rpc

@@ -1,0 +1,91 @@
+"""Settings, their defaults, and the rules between them in etcd's words."""
+
+from typing import Any
+
+import pytest
+
+from quorate.embed import Config, ConfigError
+
+PEER = "http://127.0.0.1:2380"
+
+
+def refusal(**settings: Any) -> str:
+    with pytest.raises(ConfigError) as caught:
+        Config(**settings).server_config()
+    return str(caught.value)
+
+
+def test_without_settings_a_member_is_etcds_default_member() -> None:
+    made = Config().server_config()
+    assert made.initial_cluster == {"default": ["http://localhost:2380"]}
+    assert made.advertise_client_urls == ["http://localhost:2379"]
+    assert str(made.data_dir) == "default.etcd"
+    assert (made.election_ticks, made.request_timeout, made.min_lease_ttl) == (10, 7.0, 2)
+
+
+def test_a_name_alone_makes_a_cluster_of_that_name() -> None:
+    made = Config(name="m1", initial_advertise_peer_urls=[PEER]).server_config()
+    assert made.initial_cluster == {"m1": [PEER]}
+    assert str(made.data_dir) == "m1.etcd"
+
+
+@pytest.mark.parametrize(
+    ("settings", "text"),
+    [
+        ({"heartbeat_interval": 0}, "--heartbeat-interval must be >0 (set to 0ms)"),
+        ({"election_timeout": 0}, "--election-timeout must be >0 (set to 0ms)"),
+        (
+            {"heartbeat_interval": 300},
+            "--election-timeout[1000ms] should be at least as 5 times as --heartbeat-interval[300ms]",
+        ),
+        (
+            {"election_timeout": 50001},
+            "--election-timeout[50001ms] is too long, and should be set less than 50000ms",
+        ),
+        (
+            {"listen_client_urls": [PEER]},
+            "--advertise-client-urls is required when --listen-client-urls is set explicitly",
+        ),
+        ({"auto_compaction_mode": "foo"}, 'unknown auto-compaction-mode "foo"'),
+        ({"auto_compaction_retention": "foo"}, 'error parsing CompactionRetention: time: invalid duration "foo"'),
+        ({"listen_peer_urls": ["http://example.com:1"]}, "expected IP in URL for binding (http://example.com:1)"),
+        (
+            {"initial_advertise_peer_urls": ["http://:2380"]},
+            '--initial-advertise-peer-urls "http://:2380" must be "host:port" (unexpected empty host (http://:2380))',
+        ),
+        (
+            {"name": "zz", "initial_cluster": "a=" + PEER},
+            'couldn\'t find local name "zz" in the initial cluster configuration',
+        ),
+        (
+            {"initial_cluster": "default=" + PEER, "initial_advertise_peer_urls": ["http://127.0.0.1:2390"]},
+            "--initial-cluster has default=http://127.0.0.1:2380 but missing from "
+            "--initial-advertise-peer-urls=http://127.0.0.1:2390 "
+            '(resolved urls: "http://127.0.0.1:2390" != "http://127.0.0.1:2380")',
+        ),
+        ({"logger": "capnslog"}, "--logger=capnslog is removed in v3.5"),
+        ({"logger": "bad"}, 'unknown logger option "bad"'),
+        ({"log_outputs": ["default", "stdout"]}, 'multi logoutput for "default" is not supported yet'),
+        ({"listen_client_urls": ["https://127.0.0.1:2379"], "advertise_client_urls": [PEER]}, None),
+    ],
+)
+def test_a_broken_rule_is_named(settings: dict[str, Any], text: str | None) -> None:
+    found = refusal(**settings)
+    assert found == text if text is not None else "not built yet" in found
+
+
+def test_the_longest_election_timeout_is_accepted() -> None:
+    assert Config(election_timeout=50000).server_config().election_timeout == 50
+
+
+@pytest.mark.parametrize(
+    ("mode", "text", "retention"),
+    [("periodic", "1", 3600), ("periodic", "30m", 1800), ("revision", "1000", 1000), ("periodic", "0", 0)],
+)
+def test_retention_is_hours_durations_or_revisions(mode: str, text: str, retention: float) -> None:
+    made = Config(auto_compaction_mode=mode, auto_compaction_retention=text).server_config()
+    assert made.auto_compaction_retention == retention
+
+
+def test_a_snapshot_count_of_zero_is_the_default() -> None:
+    assert Config(snapshot_count=0).server_config().snapshot_count == 10_000
