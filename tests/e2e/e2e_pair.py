@@ -54,6 +54,7 @@ class Side:
         self.alive: list[dict[int, Watcher]] = [{} for _ in self.streams]
         self.creating: list[list[Watcher]] = [[] for _ in self.streams]
         self.progress: list[list[int]] = [[] for _ in self.streams]
+        self.compacted: set[tuple[int, int]] = set()
         self.keep_alive = self.client.keep_alive()
         self._read = [0] * len(self.streams)
         self.master = self.create(
@@ -79,7 +80,12 @@ class Side:
         return made
 
     def cancel(self, stream: int, request: Any) -> Watcher | None:
-        """Cancel and wait for the answer; an unknown ID gets none."""
+        """Cancel and wait for the answer; an unknown ID gets none.
+
+        One that a compaction has ended is left alone: 3.5.1 still knows it and answers, newer releases do not.
+        """
+        if (stream, request.cancel_request.watch_id) in self.compacted:
+            return None
         found = self.alive[stream].get(request.cancel_request.watch_id)
         self.streams[stream].send(request)
         if found is not None:
@@ -133,6 +139,8 @@ class Side:
                 raise Different(f"{self.client.endpoint}: response for a watch that is not open: {message}")
             if message.canceled:
                 found.ended = message
+                if message.compact_revision:
+                    self.compacted.add((stream, message.watch_id))
                 del self.alive[stream][message.watch_id]
             _check_delivery(found, message)
             found.events.extend(message.events)
