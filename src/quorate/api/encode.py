@@ -79,6 +79,11 @@ def range_body(kvs: Sequence[bytes], more: bool, count: int) -> bytes:
     return b"".join(parts)
 
 
+def get_body(kv: bytes) -> bytes:
+    """RangeResponse without header, for one key that was asked for and found."""
+    return field(b"\x12", kv) + b"\x20\x01"
+
+
 def put_body(prev_kv: bytes | None) -> bytes:
     """PutResponse without header."""
     return b"" if prev_kv is None else field(b"\x12", prev_kv)

@@ -31,7 +31,7 @@ class ReadState(NamedTuple):
 class ReadQueue:
     """Reads a leader has not answered yet, in the order they came."""
 
-    __slots__ = ("_acked", "_pending", "_round", "postponed")
+    __slots__ = ("_acked", "_pending", "_round", "postponed", "proven_term")
 
     def __init__(self) -> None:
         self._round = 0
@@ -39,6 +39,8 @@ class ReadQueue:
         self._acked: dict[int, int] = {}
         self.postponed: list[Message] = []
         """Reads that came before this leader had committed an entry of its term."""
+        self.proven_term = 0
+        """A term in which this leader was seen to have committed an entry."""
 
     def add(self, index: int, request: Message, own_id: int) -> bytes:
         """Queue `request`, to be answered with `index`; returns the context for the heartbeats that confirm it."""
@@ -80,9 +82,13 @@ def handle_read_index(raft: Raft, m: Message) -> None:
 
 def index_at_hand(raft: Raft) -> int | None:
     """The index to read at when no round is needed to know it: nobody else can lead. Else None."""
-    if raft.role == LEADER and raft.tracker.is_singleton() and raft.committed_in_term():
-        return raft.log.committed
-    return None
+    if raft.role != LEADER or not raft.tracker.is_singleton():
+        return None
+    if raft.reads.proven_term != raft.term:
+        if not raft.committed_in_term():
+            return None
+        raft.reads.proven_term = raft.term
+    return raft.log.committed
 
 
 def release_postponed_reads(raft: Raft) -> None:

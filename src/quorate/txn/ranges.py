@@ -76,6 +76,13 @@ def run_range(view: View, request: rpc.RangeRequest, *, counted: bool = True) ->
     return Ranged(kvs, more, found.count, found.revision)
 
 
+def is_plain_get(request: rpc.RangeRequest) -> bool:
+    """True when `request` asks for the newest state of one key and nothing else: by far the commonest of all."""
+    key = request.key
+    size = len(key) + 2 + (2 if request.serializable else 0)
+    return len(key) < 128 and request.ByteSize() == size
+
+
 def _filters(request: rpc.RangeRequest) -> bool:
     return bool(
         request.max_mod_revision

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Coroutine
+from typing import Any
+
 from quorate.api import encode
 from quorate.api.errors import Code
 from quorate.api.pb import kv_pb2, rpc_pb2
@@ -9,7 +12,7 @@ from quorate.server import Server
 from quorate.transport.grpc import Context, Status, Stream
 from quorate.txn import check
 from quorate.txn.execute import read_txn
-from quorate.txn.ranges import Ranged, run_range
+from quorate.txn.ranges import Ranged, is_plain_get, run_range
 
 FIRST_CHUNK_KEYS = 10
 """Keys in the first message of a RangeStream, before the sizes of its messages are known."""
@@ -28,10 +31,20 @@ class KV:
         self._max_ops = server.config.max_txn_ops
         self._chunk_bytes = server.config.max_request_bytes
 
-    async def range(self, request: rpc_pb2.RangeRequest, context: Context) -> bytes:
+    def range(self, request: rpc_pb2.RangeRequest, context: Context) -> bytes | Coroutine[Any, Any, bytes]:
         check.check_range(request)
-        if not request.serializable and (barrier := self._server.read_barrier()) is not None:
-            await barrier
+        if request.serializable or (barrier := self._server.read_barrier()) is None:
+            return self._range(request)
+        return self._range_behind(barrier, request)
+
+    async def _range_behind(self, barrier: Awaitable[None], request: rpc_pb2.RangeRequest) -> bytes:
+        await barrier
+        return self._range(request)
+
+    def _range(self, request: rpc_pb2.RangeRequest) -> bytes:
+        if is_plain_get(request):
+            row = self._store.get(request.key)
+            return self._header() + (b"" if row is None else encode.get_body(row))
         ranged = run_range(self._store, request)
         return self._header(ranged.revision) + ranged.body()
 

@@ -19,7 +19,7 @@ from quorate.v3rpc.lease import Lease
 from quorate.v3rpc.maintenance import Maintenance
 from quorate.v3rpc.watch import Watch
 
-UnaryHandler = Callable[[Any, Context], Coroutine[Any, Any, bytes]]
+UnaryHandler = Callable[[Any, Context], bytes | Coroutine[Any, Any, bytes]]
 
 NOT_BUILT = {
     "etcdserverpb.Cluster": ("MemberAdd", "MemberRemove", "MemberUpdate", "MemberPromote"),
@@ -109,8 +109,9 @@ class _Rules:
             raise errors.NoLeader()
 
     def guard(self, handle: UnaryHandler) -> UnaryHandler:
-        def guarded(request: Any, context: Context) -> Coroutine[Any, Any, bytes]:
-            self.check(context.metadata)
+        def guarded(request: Any, context: Context) -> bytes | Coroutine[Any, Any, bytes]:
+            if not self._server.leader_id:
+                self.check(context.metadata)
             return handle(request, context)
 
         return guarded

@@ -124,6 +124,11 @@ class Store:
         """
         return self.range_as_of(self.revision, key, range_end, revision, limit, mode, counted)
 
+    def get(self, key: bytes) -> bytes | None:
+        """Serialized KeyValue of the key as it is now; what `range` gives for it, by the shortest way."""
+        stamp = self.index.latest(key)
+        return self.rows.get(KEY, row_key(stamp)) if stamp else None
+
     def write(self) -> WriteTxn:
         """A write transaction, for use in a `with` statement; the only one at that time."""
         assert not self._writing, "a write transaction is open, or failed halfway"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Coroutine
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any, cast
 
 from quorate.api.errors import Code
@@ -173,8 +174,8 @@ class ServerConnection(Edge):
         """Close now; calls under way are cancelled."""
         self.transport.abort()
 
-    def begin(self, head: Head, context: Context, body: bytes) -> Coroutine[Any, Any, Reply]:
-        """The coroutine of a unary handler, not started. Raises Status when the request cannot be parsed."""
+    def begin(self, head: Head, context: Context, body: bytes) -> Reply | Coroutine[Any, Any, Reply]:
+        """The reply of a unary handler, or its coroutine, not started. Raises Status when no request can be parsed."""
         method = head.method
         assert isinstance(method, Unary)
         return method.handle(parse(method.parse, body), context)
@@ -301,6 +302,9 @@ class ServerConnection(Edge):
         head = cast(Head, opening.head)
         try:
             coroutine = self.begin(head, opening.context, body[PREFIX_SIZE:])
+            if not isinstance(coroutine, CoroutineType):
+                self.reply(stream_id, head, coroutine)
+                return
             awaited = coroutine.send(None)
         except StopIteration as done:
             self.reply(stream_id, head, done.value)

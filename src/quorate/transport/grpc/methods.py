@@ -51,10 +51,11 @@ class Context:
 
 @dataclass(frozen=True, slots=True)
 class Unary:
-    """One message in, one out. `handle(request, context)` returns the reply."""
+    """One message in, one out. `handle(request, context)` is the reply, or a coroutine that returns it: who need not
+    wait need not be a coroutine."""
 
     parse: Parse
-    handle: Callable[[Any, Context], Coroutine[Any, Any, Reply]]
+    handle: Callable[[Any, Context], Reply | Coroutine[Any, Any, Reply]]
 
 
 @dataclass(frozen=True, slots=True)

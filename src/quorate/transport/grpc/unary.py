@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Coroutine
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
 from quorate.api.errors import Code
@@ -90,8 +91,9 @@ class UnaryCall:
     def _start(self) -> None:
         if self._request is None:
             raise Status(Code.INTERNAL, "unexpected EOF")
-        self._coroutine = self._connection.begin(self._head, self._context, self._request)
+        answer = self._connection.begin(self._head, self._context, self._request)
         self._request = None
+        self._coroutine = answer if isinstance(answer, CoroutineType) else _return(answer)
         self._step()
 
     def _step(self, _: object = None) -> None:
@@ -155,3 +157,8 @@ def stop(coroutine: Coroutine[Any, Any, Any]) -> None:
         pass
     except Exception:
         _log.exception("a cancelled handler failed")
+
+
+async def _return(reply: Reply) -> Reply:
+    """A handler that had nothing to wait for."""
+    return reply
