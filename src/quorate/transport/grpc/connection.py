@@ -303,7 +303,7 @@ class ServerConnection(Edge):
         try:
             coroutine = self.begin(head, opening.context, body[PREFIX_SIZE:])
             if not isinstance(coroutine, CoroutineType):
-                self.reply(stream_id, head, coroutine)
+                self.reply(stream_id, head, cast(Reply, coroutine))
                 return
             awaited = coroutine.send(None)
         except StopIteration as done:

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Coroutine
 from types import CoroutineType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from quorate.api.errors import Code
 from quorate.transport.grpc.framing import MessageReader
@@ -93,7 +93,7 @@ class UnaryCall:
             raise Status(Code.INTERNAL, "unexpected EOF")
         answer = self._connection.begin(self._head, self._context, self._request)
         self._request = None
-        self._coroutine = answer if isinstance(answer, CoroutineType) else _return(answer)
+        self._coroutine = answer if isinstance(answer, CoroutineType) else _return(cast(Reply, answer))
         self._step()
 
     def _step(self, _: object = None) -> None:
