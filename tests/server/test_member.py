@@ -12,7 +12,7 @@ from server_support import StartServer
 
 from quorate.api import errors
 from quorate.api.pb import rpc_pb2 as rpc
-from quorate.server import Server
+from quorate.server import Server, ServerConfig, logs
 from quorate.server.bootstrap import BootstrapError
 from quorate.storage import files
 from quorate.storage.wal import WalError
@@ -189,6 +189,39 @@ async def test_a_log_that_cannot_be_written_stops_the_member(
     monkeypatch.undo()
     with pytest.raises(errors.Stopped):
         await put(server, b"k", b"3")
+
+
+async def test_a_log_that_fails_before_the_member_is_ready_ends_the_wait(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = ServerConfig(
+        name="m", data_dir=tmp_path, initial_cluster={"m": ["http://127.0.0.1:2380"]}, advertise_client_urls=[]
+    )
+    failures: list[BaseException] = []
+    server = Server.open(config, asyncio.get_running_loop(), failures.append)
+
+    def fail(descriptor: int) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(files, "_fdatasync", fail)
+    server.start()
+    with pytest.raises(errors.Stopped):
+        await asyncio.wait_for(server.ready(), 10)
+    assert isinstance(failures[0], WalError)
+    await server.stop()
+
+
+async def test_segments_that_nobody_needs_are_purged(
+    start_server: StartServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logs, "PURGE_INTERVAL", 0.02)
+    server = await start_server(snapshot_count=10, snapshot_catchup_entries=5, max_wals=1, unsafe_no_fsync=True)
+    for number in range(150):
+        await put(server, b"k%d" % (number % 3), bytes(1_400_000))
+    wal = tmp_path / "data/member/wal"
+    await until(lambda: not (wal / "0000000000000000-0000000000000000.wal").exists())
+    server = await start_server()
+    assert server.store.revision == 151
 
 
 async def test_a_slow_disk_is_left_to_the_thread(start_server: StartServer) -> None:

@@ -56,7 +56,12 @@ class Etcd:
         for bound in peers:
             self._listeners.append(await serve(bound, None, PeerHandler(server)))
             log.info("serving peer traffic", address=_address(bound))
-        await server.ready()
+        try:
+            await server.ready()
+        except Exception:
+            if self.failed.done():
+                self.failed.result()  # why it stopped says more than that it did
+            raise
         grpc = GrpcServer(
             build_methods(server), ServerLimits(max_receive_message=settings.max_request_bytes + GRPC_OVERHEAD)
         )

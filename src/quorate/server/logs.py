@@ -10,17 +10,23 @@ The backend is the snapshot. A crash between two steps leaves a longer log than 
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from quorate.api.raftpb import Entry
 from quorate.pkg.jsonlog import get_log
 from quorate.raft import MemoryStorage
+from quorate.storage import snap
+from quorate.storage.files import OsFiles
 from quorate.storage.wal import WalSnapshot, WalWriter
 
 if TYPE_CHECKING:
     from quorate.server.member import Server
 
 log = get_log(__name__)
+
+PURGE_INTERVAL = 30.0
+"""Seconds between two looks for segments to delete."""
 
 
 class LogCompactor:
@@ -48,6 +54,20 @@ class LogCompactor:
             )
         )
 
+    async def purge_for_ever(self) -> None:
+        """Delete segments that nobody needs any more, but for the newest few; to be cancelled."""
+        config = self._server.config
+        loop = asyncio.get_running_loop()
+        while config.max_wals:
+            try:
+                purged = await loop.run_in_executor(None, _purge, str(config.wal_path), config.max_wals)
+            except OSError as err:
+                log.warn("failed to purge the log", error=str(err))
+            else:
+                for name in purged:
+                    log.info("purged", file=name)
+            await asyncio.sleep(PURGE_INTERVAL)
+
     def _saved(self, snapshot: WalSnapshot) -> None:
         self._busy = False
         self._storage.create_snapshot(snapshot.index, snapshot.conf_state, b"")
@@ -56,3 +76,8 @@ class LogCompactor:
             self._storage.compact(snapshot.index - keep)
         self._writer.release_to(snapshot.index)
         log.info("saved snapshot", snapshot_index=snapshot.index)
+
+
+def _purge(directory: str, keep: int) -> list[str]:
+    """Delete the oldest segments that are not locked; their names."""
+    return snap.purge(OsFiles(), directory, ".wal", keep, locked=True)

@@ -126,6 +126,7 @@ class Server:
             await self.propose("cluster_version_set", request)
         if self.cluster.version is not None and self.storage_version != self.cluster.version:
             schema.put_storage_version(self.backend, self.cluster.version)
+        self.spawn(self._logs.purge_for_ever())
         config = self.config
         if config.auto_compaction_retention > 0:
             compactor = AutoCompactor(
@@ -166,6 +167,9 @@ class Server:
         self.raft.stop()
         self.jobs.stop()
         self.watch_sync.stop()
+        if not self._leader.done():
+            self._leader.set_exception(errors.Stopped())
+            self._leader.exception()  # nobody may be waiting
         if self._tick_timer is not None:
             self._tick_timer.cancel()
         for task in self._tasks:
