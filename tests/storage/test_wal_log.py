@@ -20,6 +20,7 @@ from quorate.storage.wal import (
     WalExists,
     WalSnapshot,
     exists,
+    newest_snapshot,
     read_only,
     valid_snapshots,
 )
@@ -149,6 +150,22 @@ def test_a_log_is_read_from_a_snapshot_on(tmp_path: Path) -> None:
         wal.close()
     with pytest.raises(SnapshotNotFound, match="index 150, term 1"):
         opened(tmp_path / "wal", WalSnapshot(150, 1))
+
+
+def test_the_newest_snapshot_is_found_in_whatever_segment_it_is(tmp_path: Path) -> None:
+    wal = made(tmp_path / "wal")
+    voters = ConfState((1,))
+    for index in range(1, 301):
+        wal.save(HardState(1, 1, index), run(index, index))
+        if index in (20, 100, 290):
+            wal.save(None, (), WalSnapshot(index, 1, voters))
+    wal.close()
+    directory = str(tmp_path / "wal")
+    assert len(list((tmp_path / "wal").iterdir())) > 3
+    for up_to, index in ((300, 290), (290, 290), (289, 100), (99, 20), (19, 0), (0, 0)):
+        found = newest_snapshot(FILES, directory, up_to)
+        assert found is not None and found.index == index
+    assert newest_snapshot(FILES, directory, -1) is None
 
 
 def test_a_received_snapshot_may_be_far_ahead_of_the_entries(tmp_path: Path) -> None:

@@ -129,6 +129,7 @@ def _start(config: Config, arguments: Sequence[str]) -> int:
 
 async def _serve(config: Config) -> int:
     """Start the member and stay until a signal or a failure ends it."""
+    gc.disable()  # a start makes many things that stay
     member = Etcd(config)
     signals: asyncio.Queue[signal.Signals] = asyncio.Queue()
     loop = asyncio.get_running_loop()
@@ -169,6 +170,7 @@ def _calm_collector() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 50, 100)
+    gc.enable()
 
 
 if __name__ == "__main__":

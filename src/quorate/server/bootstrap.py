@@ -142,13 +142,12 @@ def _restart(config: ServerConfig, files: Files, backend: Backend) -> Booted:
     """Read the log from the newest snapshot that the backend has reached."""
     path = str(config.wal_path)
     applied = schema.get_applied(backend).index
-    usable = [snapshot for snapshot in wal.valid_snapshots(files, path) if snapshot.index <= applied]
-    if not usable:
+    start = wal.newest_snapshot(files, path, applied)
+    if start is None:
         raise BootstrapError(
             f"{config.snap_dir / 'db'} stands at entry {applied}, before the oldest snapshot that the log in "
             f"{path} begins with: the database is missing or too old"
         )
-    start = max(usable, key=lambda snapshot: snapshot.index)
     opened, contents = _open_wal(files, path, start)
     last = contents.entries[-1].index if contents.entries else start.index
     if last < applied:

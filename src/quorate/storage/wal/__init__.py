@@ -28,7 +28,7 @@ and offset, because records that were promised stand behind it.
 After a failed write or sync the log is closed for good. Whether the bytes reached the disk is unknown and asking
 again proves nothing; the next start reads what is there.
 
-- `WAL.create`, `WAL.open`, `repair`, `read_only`, `valid_snapshots`, `exists`
+- `WAL.create`, `WAL.open`, `repair`, `read_only`, `valid_snapshots`, `newest_snapshot`, `exists`
 - `WalWriter` the thread that writes: everything queued goes into one write and one sync
 - `WalError` and its kinds
 
@@ -50,7 +50,7 @@ from quorate.storage.wal.errors import (
     WriteFailed,
 )
 from quorate.storage.wal.log import WAL
-from quorate.storage.wal.reader import WalContents, read_only, repair, valid_snapshots
+from quorate.storage.wal.reader import WalContents, newest_snapshot, read_only, repair, valid_snapshots
 from quorate.storage.wal.record import Batch, WalSnapshot
 from quorate.storage.wal.segment import SEGMENT_BYTES, exists
 from quorate.storage.wal.writer import WalWriter
@@ -75,6 +75,7 @@ __all__ = [
     "WalWriter",
     "WriteFailed",
     "exists",
+    "newest_snapshot",
     "read_only",
     "repair",
     "valid_snapshots",

@@ -64,7 +64,24 @@ def valid_snapshots(files: Files, directory: str) -> list[WalSnapshot]:
 
     Those beyond the last commit index are left out: the record came to disk, the state that went with it did not.
     """
+    return _snapshots(files, directory, without_gaps(directory, all_segments(files, directory)))
+
+
+def newest_snapshot(files: Files, directory: str, up_to: int) -> WalSnapshot | None:
+    """The newest valid snapshot at index `up_to` or before; None if there is none. Raises WalError.
+
+    Reads the newest segments first and stops where it is found: a long log is not read for its end.
+    """
     names = without_gaps(directory, all_segments(files, directory))
+    count = 1
+    while True:
+        usable = [found for found in _snapshots(files, directory, names[-count:]) if found.index <= up_to]
+        if usable or count >= len(names):
+            return max(usable, key=lambda snapshot: snapshot.index, default=None)
+        count *= 2
+
+
+def _snapshots(files: Files, directory: str, names: list[SegmentName]) -> list[WalSnapshot]:
     found: list[WalSnapshot] = []
     state = HardState()
     crc = 0
