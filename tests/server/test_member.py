@@ -6,6 +6,7 @@ import asyncio
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from server_support import StartServer
@@ -222,6 +223,21 @@ async def test_segments_that_nobody_needs_are_purged(
     await until(lambda: not (wal / "0000000000000000-0000000000000000.wal").exists())
     server = await start_server()
     assert server.store.revision == 151
+
+
+@pytest.mark.parametrize(
+    ("settings", "text"),
+    [
+        ({"joining": True}, "joining an existing cluster is not built yet"),
+        ({"initial_cluster": {"m": ["http://127.0.0.1:1"], "n": ["http://127.0.0.1:2"]}}, "more than one member"),
+    ],
+)
+async def test_a_cluster_that_cannot_be_had_yet_is_refused(tmp_path: Path, settings: dict[str, Any], text: str) -> None:
+    made = {"initial_cluster": {"m": ["http://127.0.0.1:2380"]}, "advertise_client_urls": [], **settings}
+    config = ServerConfig(name="m", data_dir=tmp_path / "data", **made)
+    for _ in range(2):  # the first refusal leaves nothing behind that would make the second one differ
+        with pytest.raises(BootstrapError, match=text):
+            Server.open(config, asyncio.get_running_loop(), lambda error: None)
 
 
 async def test_a_slow_disk_is_left_to_the_thread(start_server: StartServer) -> None:

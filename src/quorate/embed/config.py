@@ -122,6 +122,7 @@ class Config:
             initial_cluster=self._cluster(),
             advertise_client_urls=self.advertise_client_urls or [DEFAULT_CLIENT_URL],
             initial_cluster_token=self.initial_cluster_token,
+            joining=self.initial_cluster_state == "existing",
             wal_dir=Path(self.wal_dir) if self.wal_dir else None,
             snapshot_count=self.snapshot_count or DEFAULT_SNAPSHOT_COUNT,
             snapshot_catchup_entries=self.snapshot_catchup_entries,

@@ -73,7 +73,7 @@ class JsonFormatter(logging.Formatter):
         caller = "/".join(Path(record.pathname).parts[-2:])
         line: dict[str, Any] = {
             "level": _NAMES.get(record.levelno, record.levelname.lower()),
-            "ts": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="microseconds").replace("+00:00", "Z"),
+            "ts": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
             "caller": f"{caller}:{record.lineno}",
             "msg": record.getMessage(),
         }
@@ -81,7 +81,7 @@ class JsonFormatter(logging.Formatter):
         line.update((name.replace("_", "-"), value) for name, value in fields.items())
         if record.exc_info:
             line["stacktrace"] = self.formatException(record.exc_info)
-        return json.dumps(line, default=str, ensure_ascii=False)
+        return json.dumps(line, default=str, ensure_ascii=False, separators=(",", ":"))
 
 
 def configure(level: str, outputs: Sequence[str]) -> None:

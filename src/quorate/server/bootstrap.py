@@ -112,6 +112,8 @@ def _start_new(config: ServerConfig, files: Files, backend: Backend) -> Booted:
             f"the log in {config.wal_path} is missing, but {config.snap_dir / 'db'} holds entries up to "
             f"{applied}: restore the log, or the member from a backup"
         )
+    if config.joining:
+        raise BootstrapError("joining an existing cluster is not built yet")
     if len(config.initial_cluster) > 1:
         raise BootstrapError("a cluster of more than one member is not built yet")
     members, cluster_id = new_cluster(config.initial_cluster, config.initial_cluster_token)

@@ -20,6 +20,8 @@ class ServerConfig:
     """Peer URLs by member name."""
     advertise_client_urls: list[str]
     initial_cluster_token: str = "etcd-cluster"
+    joining: bool = False
+    """True for a member that is to join a cluster there is; without effect once it has data."""
     wal_dir: Path | None = None
     snapshot_count: int = DEFAULT_SNAPSHOT_COUNT
     snapshot_catchup_entries: int = DEFAULT_CATCHUP_ENTRIES
