@@ -11,6 +11,7 @@ The backend is the snapshot. A crash between two steps leaves a longer log than 
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING
 
 from quorate.api.raftpb import Entry
@@ -48,11 +49,11 @@ class LogCompactor:
         self._last = entry.index
         snapshot = WalSnapshot(entry.index, entry.term, self._server.state.conf_state)
         log.info("triggering snapshot", applied_index=entry.index, snapshot_count=self._server.config.snapshot_count)
-        self._server.committed().add_done_callback(
-            lambda done: (
-                None if done.cancelled() else self._server.raft.save_snapshot(snapshot, lambda: self._saved(snapshot))
-            )
-        )
+        self._server.committed().add_done_callback(partial(self._record, snapshot))
+
+    def _record(self, snapshot: WalSnapshot, committed: asyncio.Future[None]) -> None:
+        if not committed.cancelled():
+            self._server.raft.save_snapshot(snapshot, partial(self._saved, snapshot))
 
     async def purge_for_ever(self) -> None:
         """Delete segments that nobody needs any more, but for the newest few; to be cancelled."""

@@ -1,11 +1,12 @@
 """Turns what raft wants into WAL writes, messages and applied entries, once per loop turn for everything that came in.
 
-    propose / step / tick ──poke──► turn: Ready ─┬─► WAL thread ──done──► responses stepped back ──poke──►
+    propose / step / tick ──poke──► turn: Ready ─┬─► WAL ──durable──► responses stepped back ──► next Ready
                                                  ├─► apply committed entries, in order
                                                  └─► confirmed reads
 
-Raft runs with asynchronous storage writes (Raft thesis §10.2.1): while a batch is on its way to the disk the next one
-gathers. Nothing that a batch lets raft answer leaves before the WAL thread says that the batch is durable.
+Raft runs with asynchronous storage writes (Raft thesis §10.2.1). While the disk is quick a batch is durable before the
+turn goes on; when it is slow the WAL's thread has it, and the next batch gathers meanwhile. Either way nothing that a
+batch lets raft answer leaves before the batch is durable.
 """
 
 from __future__ import annotations
@@ -86,14 +87,13 @@ class RaftLoop:
         """No more turns."""
         self._stopped = True
 
-    def hard_state(self) -> HardState:
-        """The newest hard state that raft has asked to save."""
-        return self._unsaved or self._saved
-
     def save_snapshot(self, snapshot: WalSnapshot, done: Callable[[], None]) -> None:
         """Record in the WAL that everything up to `snapshot` is durable elsewhere; `done` is called when it is."""
+        if self._stopped:
+            return
         # A snapshot counts at restart only if the hard state's commit covers it, so that is written with it.
         state, self._unsaved = self._unsaved, None
+        self._saved = state or self._saved
         self._in_flight += 1
         self._writer.submit(state, (), snapshot, partial(self._from_thread, done))
 
@@ -135,7 +135,7 @@ class RaftLoop:
             self._confirmed(state)
 
     def _append(self, message: Message) -> None:
-        """Hand a batch to the WAL thread; its responses are stepped when it is durable."""
+        """Have a batch saved; its responses are stepped when it is durable."""
         assert message.type == MessageType.STORAGE_APPEND
         assert message.snapshot is None, "a cluster of one receives no snapshot"
         state: HardState | None = HardState(message.term, message.vote, message.commit)
