@@ -4,12 +4,14 @@ import asyncio
 import json
 import socket
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from quorate.api.pb import rpc_pb2 as rpc
 from quorate.embed import Config, Etcd
 from quorate.transport.grpc import Channel, Status
+from quorate.v3rpc import watch
 
 
 def free_port() -> int:
@@ -103,6 +105,44 @@ async def test_a_watcher_and_a_deadline_end_with_the_member(tmp_path: Path) -> N
         while await stream.receive() is not None:
             pass
     await channel.close()
+
+
+async def test_a_client_that_reads_nothing_has_its_requests_wait(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pending: list[int] = []
+    limit = 50_000
+    send = watch.WatchCall._send
+
+    def recorded(call: watch.WatchCall, **fields: Any) -> None:
+        send(call, **fields)
+        pending.append(call._stream.pending)
+
+    monkeypatch.setattr(watch, "MAX_PENDING", limit)
+    monkeypatch.setattr(watch.WatchCall, "_send", recorded)
+    settings = config(tmp_path)
+    member = Etcd(settings)
+    await member.start()
+    channel = Channel("127.0.0.1", port_of(settings.listen_client_urls[0]))
+    stream = channel.stream("/etcdserverpb.Watch/Watch")
+    empty = rpc.WatchCreateRequest(key=b"b", range_end=b"a")  # refused, with a text
+    request = rpc.WatchRequest(create_request=empty).SerializeToString()
+    count = 60_000
+    for _ in range(count):
+        stream.send(request)
+    async with asyncio.timeout(20):
+        while not pending or pending[-1] <= limit:  # noqa: ASYNC110 - nobody tells when a limit is reached
+            await asyncio.sleep(0.005)
+    for _ in range(50):
+        await asyncio.sleep(0.002)
+    assert len(pending) < count
+    assert max(pending) < 3 * limit, "the backlog of a full socket counts all at once, but once"
+    for _ in range(count):
+        answer = rpc.WatchResponse.FromString(await asyncio.wait_for(stream.receive(), 10) or b"")
+        assert answer.cancel_reason == "mvcc: watcher range is empty"
+    stream.cancel()
+    await channel.close()
+    await member.stop()
 
 
 async def test_ranges_are_streamed_in_chunks_at_one_revision(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from quorate.storage.mvcc import WatchBatch, WatcherDuplicateId, WatcherRangeEmp
 from quorate.transport.grpc import Stream
 
 MAX_PENDING = 4 * 1024 * 1024
-"""Bytes queued for a client that does not read, before its events are parked in the store."""
+"""Bytes queued for a client that does not read, before its events are parked in the store and its requests wait."""
 FRAGMENT_OVERHEAD = 512 * 1024
 """A response is split where it grows to max-request-bytes plus this."""
 NO_WATCH_ID = -1
@@ -65,6 +65,8 @@ class WatchCall:
                     self._cancel(request.cancel_request.watch_id)
                 case "progress_request":
                     self._report_progress()
+            if self._stream.pending > MAX_PENDING:
+                await self._stream.drain()  # who does not read its answers gets no more of them
         await asyncio.get_running_loop().create_future()
 
     def close(self) -> None:
