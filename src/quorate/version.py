@@ -11,6 +11,3 @@ ETCD_VERSION = "3.7.0"
 
 CLUSTER_VERSION = "3.7.0"
 """Major and minor of ETCD_VERSION, patch 0: what a cluster of such members agrees on."""
-
-MIN_CLUSTER_VERSION = "3.0.0"
-"""Oldest cluster version a member of this release can join."""

@@ -12,8 +12,6 @@ from quorate.api.pb import rpc_pb2 as rpc
 
 DEFAULT_QUOTA = 2 * 1024**3
 """Bytes, when the quota is configured as 0."""
-MAX_RECOMMENDED_QUOTA = 8 * 1024**3
-"""Above this a member warns at start."""
 KEY_OVERHEAD = 256
 """Bytes a put costs beside its key and value."""
 LEASE_COST = 64

@@ -78,9 +78,6 @@ class FlagSet:
                 raise FlagError(f'invalid value "{text}" for {variable}: {err}') from None
         return found
 
-    def defaults(self) -> dict[str, Any]:
-        return {flag.name: flag.default for flag in self.flags.values()}
-
     def usage(self) -> str:
         """All flags by section, with their defaults."""
         lines = []
