@@ -10,14 +10,9 @@ import pytest
 
 from quorate.api.pb import rpc_pb2 as rpc
 from quorate.embed import Config, Etcd
+from quorate.testing.process import free_port
 from quorate.transport.grpc import Channel, Status
 from quorate.v3rpc import watch
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def config(path: Path, **settings: object) -> Config:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from quorate.embed import Config
+from quorate.embed.config import DEFAULT_CLIENT_URL
 from quorate.pkg.goflag import (
     Duration,
     FlagSet,
@@ -51,7 +52,12 @@ def _add_member(flags: FlagSet) -> None:
 
 def _add_watch(flags: FlagSet) -> None:
     for name in ("watch-progress-notify-interval", "experimental-watch-progress-notify-interval"):
-        flags.add(name, parse_duration, Duration(600), "Time between idle notifications of watchers that want them.")
+        flags.add(
+            name,
+            parse_duration,
+            Duration(Config().watch_progress_notify_interval),
+            "Time between idle notifications of watchers that want them.",
+        )
 
 
 def _add_clustering(flags: FlagSet) -> None:
@@ -63,7 +69,7 @@ def _add_clustering(flags: FlagSet) -> None:
         default.initial_advertise_peer_urls,
         "Peer URLs that the rest of the cluster reaches this member by.",
     )
-    flags.add("advertise-client-urls", parse_urls, ["http://localhost:2379"], "Client URLs to tell others.")
+    flags.add("advertise-client-urls", parse_urls, [DEFAULT_CLIENT_URL], "Client URLs to tell others.")
     flags.add("initial-cluster", parse_string, default.initial_cluster, "Members to start with, name=url,...")
     flags.add("initial-cluster-state", one_of("new", "existing"), "new", "Whether to start or to join a cluster.")
     flags.add("initial-cluster-token", parse_string, default.initial_cluster_token, "Keeps clusters apart.")

@@ -11,6 +11,7 @@ from quorate.pkg.goflag import parse_duration
 from quorate.pkg.jsonlog import LEVELS, get_log
 from quorate.server import ServerConfig
 from quorate.server.config import DEFAULT_CATCHUP_ENTRIES, DEFAULT_SNAPSHOT_COUNT
+from quorate.storage.backend import BATCH_INTERVAL, BATCH_LIMIT
 
 log = get_log(__name__)
 
@@ -131,8 +132,8 @@ class Config:
             election_timeout=self.election_timeout / 1000,
             pre_vote=self.pre_vote,
             quota_backend_bytes=self.quota_backend_bytes,
-            backend_batch_interval=self.backend_batch_interval or 0.1,
-            backend_batch_limit=self.backend_batch_limit or 10_000,
+            backend_batch_interval=self.backend_batch_interval or BATCH_INTERVAL,
+            backend_batch_limit=self.backend_batch_limit or BATCH_LIMIT,
             max_txn_ops=self.max_txn_ops,
             max_request_bytes=self.max_request_bytes,
             auto_compaction_mode=self.auto_compaction_mode,

@@ -28,8 +28,6 @@ log = get_log(__name__)
 
 DRAIN_GRACE = 2.0
 """Seconds that calls under way get to finish when the member stops."""
-GRPC_OVERHEAD = 512 * 1024
-"""Bytes that a message may be larger than the request it carries."""
 
 
 class Etcd:
@@ -62,9 +60,7 @@ class Etcd:
             if self.failed.done():
                 self.failed.result()  # why it stopped says more than that it did
             raise
-        grpc = GrpcServer(
-            build_methods(server), ServerLimits(max_receive_message=settings.max_request_bytes + GRPC_OVERHEAD)
-        )
+        grpc = GrpcServer(build_methods(server), ServerLimits(max_receive_message=settings.max_message_bytes))
         server.raft.turn_ended = grpc.flush
         http = ClientHandler(server)
         for bound in clients:

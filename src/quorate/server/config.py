@@ -6,8 +6,12 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
+from quorate.storage.backend import BATCH_INTERVAL, BATCH_LIMIT
+
 DEFAULT_SNAPSHOT_COUNT = 10_000
 DEFAULT_CATCHUP_ENTRIES = 5_000
+MESSAGE_OVERHEAD = 512 * 1024
+"""Bytes that a message may be larger than the request it carries."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +34,8 @@ class ServerConfig:
     election_timeout: float = 1.0
     pre_vote: bool = True
     quota_backend_bytes: int = 0
-    backend_batch_interval: float = 0.1
-    backend_batch_limit: int = 10_000
+    backend_batch_interval: float = BATCH_INTERVAL
+    backend_batch_limit: int = BATCH_LIMIT
     max_txn_ops: int = 128
     max_request_bytes: int = 1_572_864
     auto_compaction_mode: str = "periodic"
@@ -40,6 +44,11 @@ class ServerConfig:
     watch_progress_interval: float = 600.0
     unsafe_no_fsync: bool = False
     max_learners: int = 1
+
+    @property
+    def max_message_bytes(self) -> int:
+        """Largest gRPC message taken, and where a watch response is split: a request and what is around it."""
+        return self.max_request_bytes + MESSAGE_OVERHEAD
 
     @property
     def member_dir(self) -> Path:

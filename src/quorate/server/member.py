@@ -113,8 +113,7 @@ class Server:
             self.jobs.submit(self.store.pending_compaction)
         self._next_tick = self._loop.time()
         self._tick()
-        self.raft.poke()
-        self._loop.call_soon(self._loop.call_soon, self._campaign_if_alone)
+        self._loop.call_soon(self._campaign_if_alone)  # behind the turn that the tick asked for
 
     async def ready(self) -> None:
         """Return once this member has told the cluster about itself and may serve clients."""

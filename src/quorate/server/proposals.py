@@ -57,7 +57,8 @@ class Proposals:
 
     def expire(self, now: float, error: Callable[[], EtcdError]) -> None:
         """Fail what has waited its whole time. All wait equally long, so the first that may stay ends the search."""
-        for data, proposal in list(self._waiting.items()):
+        while self._waiting:
+            data, proposal = next(iter(self._waiting.items()))
             if proposal.deadline > now:
                 return
             del self._waiting[data]

@@ -22,7 +22,7 @@ class SpaceWatch:
         self._alarms = alarms
         self._quota = quota
         self._propose = propose
-        self._wanted: bool | None = None
+        self._asking = False
 
     def exceeded(self) -> None:
         """A request did not fit."""
@@ -37,12 +37,12 @@ class SpaceWatch:
 
     def settled(self) -> None:
         """The proposal under way has ended, one way or the other."""
-        self._wanted = None
+        self._asking = False
 
     def _want(self, on: bool, msg: str) -> None:
-        if self._wanted is not None:
+        if self._asking:
             return
-        self._wanted = on
+        self._asking = True
         log.warn(msg, quota_bytes=self._quota.limit)
         action = rpc_pb2.AlarmRequest.ACTIVATE if on else rpc_pb2.AlarmRequest.DEACTIVATE
         self._propose(rpc_pb2.AlarmRequest(action=action, memberID=self._member_id, alarm=rpc_pb2.NOSPACE))

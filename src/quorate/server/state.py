@@ -49,7 +49,6 @@ class State:
         self.quota = Quota(config.quota_backend_bytes, self.backend.size_in_use)
         self.conf_state = booted.snapshot.conf_state
         self.applied_index = booted.snapshot.index
-        self.applied_term = booted.snapshot.term
         self._applier = Applier(self.store, self.lessor, self.cluster, self.alarms, self.quota)
         self._consistent_index = schema.get_applied(self.backend).index
         """Last entry whose effects the backend has; up to here a restart only repeats what raft must hear again."""
@@ -71,7 +70,7 @@ class State:
             else:
                 self._apply_conf_change(entry, node)
         last = entries[-1]
-        self.applied_index, self.applied_term = last.index, last.term
+        self.applied_index = last.index
         if last.index > self._consistent_index:
             self._consistent_index = last.index
             schema.put_applied(self.backend, last.index, last.term)

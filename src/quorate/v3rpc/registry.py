@@ -105,13 +105,12 @@ class _Rules:
 
     def check(self, metadata: Metadata) -> None:
         """Raises NoLeader when the caller asks for a leader and this member knows none."""
-        if metadata.get("hasleader") == "true" and not self._server.leader_id:
+        if not self._server.leader_id and metadata.get("hasleader") == "true":
             raise errors.NoLeader()
 
     def guard(self, handle: UnaryHandler) -> UnaryHandler:
         def guarded(request: Any, context: Context) -> bytes | Coroutine[Any, Any, bytes]:
-            if not self._server.leader_id:
-                self.check(context.metadata)
+            self.check(context.metadata)
             return handle(request, context)
 
         return guarded

@@ -16,15 +16,11 @@ from collections.abc import Sequence
 from quorate.api import encode, errors
 from quorate.api.pb import rpc_pb2
 from quorate.server import Server
-from quorate.storage.mvcc import WatchBatch, WatcherDuplicateId, WatcherRangeEmpty
+from quorate.storage.mvcc import STREAM_ID, WatchBatch, WatcherDuplicateId, WatcherRangeEmpty
 from quorate.transport.grpc import Stream
 
 MAX_PENDING = 4 * 1024 * 1024
 """Bytes queued for a client that does not read, before its events are parked in the store and its requests wait."""
-FRAGMENT_OVERHEAD = 512 * 1024
-"""A response is split where it grows to max-request-bytes plus this."""
-NO_WATCH_ID = -1
-"""The ID in a response that belongs to no watcher."""
 
 _NOPUT = rpc_pb2.WatchCreateRequest.NOPUT
 _NODELETE = rpc_pb2.WatchCreateRequest.NODELETE
@@ -53,7 +49,7 @@ class WatchCall:
         self._progress: dict[int, bool] = {}
         """Watchers that want idle notifications: True when nothing was sent since the last look."""
         self._progress_timer: asyncio.TimerHandle | None = None
-        self._fragment_size = server.config.max_request_bytes + FRAGMENT_OVERHEAD
+        self._fragment_size = server.config.max_message_bytes
 
     async def run(self) -> None:
         """Serve requests. A client that sends no more keeps its watchers: the stream ends when it is cancelled."""
@@ -99,13 +95,10 @@ class WatchCall:
 
     def _create(self, request: rpc_pb2.WatchCreateRequest) -> None:
         """Open a watcher; the reply goes out before any event of it."""
-        key = request.key or b"\0"
         try:
-            if request.start_revision < 0:
-                raise errors.Compacted()
             watch_id = self._watchers.watch(
                 request.watch_id,
-                key,
+                request.key or b"\0",
                 request.range_end,
                 request.start_revision,
                 no_put=_NOPUT in request.filters,
@@ -113,7 +106,7 @@ class WatchCall:
                 prev_kv=request.prev_kv,
             )
         except (WatcherDuplicateId, WatcherRangeEmpty, errors.Compacted) as err:
-            self._send(watch_id=NO_WATCH_ID, created=True, canceled=True, cancel_reason=str(err))
+            self._send(watch_id=STREAM_ID, created=True, canceled=True, cancel_reason=str(err))
             return
         if request.fragment:
             self._fragmenting.add(watch_id)
@@ -136,7 +129,7 @@ class WatchCall:
         """Tell the client up to which revision it has seen everything, but only if all its watchers have."""
         revision = self._watchers.progress_if_synced()
         if revision is not None:
-            self._send(watch_id=NO_WATCH_ID, revision=revision)
+            self._send(watch_id=STREAM_ID, revision=revision)
 
     def _start_progress_timer(self) -> None:
         if self._progress_timer is None:

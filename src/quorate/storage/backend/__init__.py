@@ -32,7 +32,7 @@ after it is refused: the member stops, and at its next start the raft log suppli
 Sources: LMDB (lmdb.tech/doc, `mdb_env_open`, `mdb_txn_begin`), etcd's backend for the batch rule and its numbers.
 """
 
-from quorate.storage.backend.backend import Backend, View
+from quorate.storage.backend.backend import BATCH_INTERVAL, BATCH_LIMIT, Backend, View
 from quorate.storage.backend.file import (
     MAX_KEY_BYTES,
     BackendError,
@@ -43,6 +43,8 @@ from quorate.storage.backend.file import (
 )
 
 __all__ = [
+    "BATCH_INTERVAL",
+    "BATCH_LIMIT",
     "MAX_KEY_BYTES",
     "Backend",
     "BackendError",

@@ -27,7 +27,7 @@ Sources: etcd's data model and watch guarantees (etcd.io, "KV API guarantees"), 
 from quorate.storage.mvcc.hashes import HashResult
 from quorate.storage.mvcc.revision import revision_bytes
 from quorate.storage.mvcc.store import LeaseAttachments, Mode, RangeResult, Rows, Store, WriteTxn
-from quorate.storage.mvcc.watch_stream import WatchStream
+from quorate.storage.mvcc.watch_stream import STREAM_ID, WatchStream
 from quorate.storage.mvcc.watchable import WatchableStore
 from quorate.storage.mvcc.watchers import (
     WatchBatch,
@@ -38,6 +38,7 @@ from quorate.storage.mvcc.watchers import (
 )
 
 __all__ = [
+    "STREAM_ID",
     "HashResult",
     "LeaseAttachments",
     "Mode",

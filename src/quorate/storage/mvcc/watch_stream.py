@@ -51,10 +51,10 @@ class WatchStream:
         stands for the stream), Compacted for a negative start.
         """
         assert not self._closed, "watch on a closed stream"
-        if range_end and range_end != FROM_KEY and range_end <= key:
-            raise WatcherRangeEmpty()
         if start_revision < 0:
             raise errors.Compacted()
+        if range_end and range_end != FROM_KEY and range_end <= key:
+            raise WatcherRangeEmpty()
         if watch_id == STREAM_ID or (watch_id != CHOOSE_ID and watch_id in self._watchers):
             raise WatcherDuplicateId()
         if watch_id == CHOOSE_ID:

@@ -55,9 +55,7 @@ class WalWriter:
     def start(self) -> None:
         self._thread.start()
 
-    def save_now(
-        self, hard_state: HardState | None, entries: Sequence[Entry], snapshot: WalSnapshot | None = None
-    ) -> bool:
+    def save_now(self, hard_state: HardState | None, entries: Sequence[Entry]) -> bool:
         """Save these before returning, if the disk is quick and the thread idle; False, and nothing done, if not.
 
         Raises WriteFailed, and WalClosed ever after.
@@ -65,7 +63,7 @@ class WalWriter:
         if not self._quick or self._submitted != self._finished:
             return False
         began = time.perf_counter()
-        self._wal.append([self._wal.encode(hard_state, entries, snapshot)])
+        self._wal.append([self._wal.encode(hard_state, entries)])
         self._average += (time.perf_counter() - began - self._average) / AVERAGED_SAVES
         self._quick = self._average < QUICK_SECONDS
         if not self._wal.is_prepared:

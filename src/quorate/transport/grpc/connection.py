@@ -190,7 +190,7 @@ class ServerConnection(Edge):
             except Exception as error:
                 self.fail_call(stream_id, head, error, True)
                 return
-        if head.encoding == "gzip":
+        if head.gzip:
             self.machine.send_unary_reply(stream_id, GZIP_RESPONSE_HEADERS, frame_gzip(body), OK_TRAILERS)
         else:
             framed = pack_prefix(0, len(body)) + body
