@@ -13,10 +13,12 @@ from server_support import StartServer
 
 from quorate.api import errors
 from quorate.api.pb import rpc_pb2 as rpc
+from quorate.api.pb.etcdserver_pb2 import Metadata
+from quorate.membership import new_cluster
 from quorate.server import Server, ServerConfig, logs
 from quorate.server.bootstrap import BootstrapError
 from quorate.storage import files
-from quorate.storage.wal import WalError
+from quorate.storage.wal import WAL, WalError
 
 
 async def put(server: Server, key: bytes, value: bytes = b"v", lease: int = 0) -> int:
@@ -238,6 +240,24 @@ async def test_a_cluster_that_cannot_be_had_yet_is_refused(tmp_path: Path, setti
     for _ in range(2):  # the first refusal leaves nothing behind that would make the second one differ
         with pytest.raises(BootstrapError, match=text):
             Server.open(config, asyncio.get_running_loop(), lambda error: None)
+
+
+async def test_a_crash_before_the_first_entry_is_started_over_but_not_as_somebody_else(tmp_path: Path) -> None:
+    def config(**settings: Any) -> ServerConfig:
+        cluster = {"m": ["http://127.0.0.1:2380"]}
+        return ServerConfig(name="m", data_dir=tmp_path, initial_cluster=cluster, advertise_client_urls=[], **settings)
+
+    members, cluster_id = new_cluster(config().initial_cluster, config().initial_cluster_token)
+    metadata = Metadata(NodeID=members[0].id, ClusterID=cluster_id).SerializeToString()
+    WAL.create(files.OsFiles(), str(config().wal_path), metadata).close()
+    loop = asyncio.get_running_loop()
+    with pytest.raises(BootstrapError, match="another member or cluster"):
+        Server.open(config(initial_cluster_token="other"), loop, lambda error: None)
+    server = Server.open(config(), loop, lambda error: None)
+    server.start()
+    await asyncio.wait_for(server.ready(), 10)
+    await put(server, b"k")
+    await server.stop()
 
 
 async def test_a_slow_disk_is_left_to_the_thread(start_server: StartServer) -> None:

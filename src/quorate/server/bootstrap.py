@@ -10,7 +10,7 @@ and nothing is started: an operator must look.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,7 +25,7 @@ from quorate.api.raftpb import (
     Snapshot,
     encode_conf_change,
 )
-from quorate.membership import Cluster, conf_change_context, new_cluster
+from quorate.membership import Cluster, Member, conf_change_context, new_cluster
 from quorate.pkg.jsonlog import get_log
 from quorate.raft import MemoryStorage
 from quorate.server.config import ServerConfig
@@ -112,20 +112,27 @@ def _start_new(config: ServerConfig, files: Files, backend: Backend) -> Booted:
             f"the log in {config.wal_path} is missing, but {config.snap_dir / 'db'} holds entries up to "
             f"{applied}: restore the log, or the member from a backup"
         )
+    members, metadata = _founders(config)
+    opened = wal.WAL.create(files, str(config.wal_path), metadata)
+    return _seed(config, opened, members, metadata, backend)
+
+
+def _founders(config: ServerConfig) -> tuple[list[Member], bytes]:
+    """The members that a new cluster begins with, and the metadata of this one's log. Raises BootstrapError."""
     if config.joining:
         raise BootstrapError("joining an existing cluster is not built yet")
     if len(config.initial_cluster) > 1:
         raise BootstrapError("a cluster of more than one member is not built yet")
     members, cluster_id = new_cluster(config.initial_cluster, config.initial_cluster_token)
     own = next(member for member in members if member.name == config.name)
-    metadata = etcdserver_pb2.Metadata(NodeID=own.id, ClusterID=cluster_id).SerializeToString()
     log.info("starting local member", local_member_id=f"{own.id:x}", cluster_id=f"{cluster_id:x}")
-    return _seed(config, wal.WAL.create(files, str(config.wal_path), metadata), metadata, backend)
+    return members, etcdserver_pb2.Metadata(NodeID=own.id, ClusterID=cluster_id).SerializeToString()
 
 
-def _seed(config: ServerConfig, opened: wal.WAL, metadata: bytes, backend: Backend) -> Booted:
+def _seed(
+    config: ServerConfig, opened: wal.WAL, members: Sequence[Member], metadata: bytes, backend: Backend
+) -> Booted:
     """Write what the log of a new cluster begins with: an AddNode entry for each initial member, committed."""
-    members, _ = new_cluster(config.initial_cluster, config.initial_cluster_token)
     entries = [
         Entry(
             BOOTSTRAP_TERM,
@@ -151,6 +158,19 @@ def _restart(config: ServerConfig, files: Files, backend: Backend) -> Booted:
             f"{path} begins with: the database is missing or too old"
         )
     opened, contents = _open_wal(files, path, start)
+    try:
+        return _resume(config, backend, opened, contents, start)
+    except BaseException:
+        opened.close()
+        raise
+
+
+def _resume(
+    config: ServerConfig, backend: Backend, opened: wal.WAL, contents: wal.WalContents, start: wal.WalSnapshot
+) -> Booted:
+    """Go on from a log that is open, if it and the backend fit together."""
+    path = config.wal_path
+    applied = schema.get_applied(backend).index
     last = contents.entries[-1].index if contents.entries else start.index
     if last < applied:
         raise BootstrapError(
@@ -158,8 +178,14 @@ def _restart(config: ServerConfig, files: Files, backend: Backend) -> Booted:
             f"{applied}: the log lost what was promised"
         )
     if last == 0:
-        log.info("the log is empty, starting the cluster anew", path=path)
-        return _seed(config, opened, contents.metadata, backend)
+        members, expected = _founders(config)
+        if contents.metadata != expected:
+            raise BootstrapError(
+                f"the log in {path} is empty and was made for another member or cluster than the flags describe: "
+                "start with the flags it was made with, or remove the data directory"
+            )
+        log.info("the log is empty, starting the cluster anew", path=str(path))
+        return _seed(config, opened, members, expected, backend)
     metadata = etcdserver_pb2.Metadata.FromString(contents.metadata)
     log.info(
         "restarting local member",
