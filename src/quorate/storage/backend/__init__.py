@@ -26,6 +26,11 @@ readers, `<path>.lock` is ours and keeps a second process out: LMDB would let it
 directory destroy each other. Pages are copied on write and the root is switched last, so kill -9 or a power cut at
 any moment leaves exactly the last finished batch.
 
+**Another file.** A member that lags too far behind gets a whole database from a peer. `load` makes a file of its rows
+beside this one, and `Backend.replace` puts it in this one's place, under everybody who holds the Backend:
+
+    load ─► X.tmp ─fsync─rename─► X      replace ─► examine X, finish batches, close db ─rename─fsync─► db is X, open
+
 **When a batch fails** (no space, input/output error) the batch is gone, `on_error` is told once, and everything
 after it is refused: the member stops, and at its next start the raft log supplies what the file lacks.
 
@@ -41,6 +46,7 @@ from quorate.storage.backend.file import (
     BackendInUse,
     Bucket,
 )
+from quorate.storage.backend.load import load
 
 __all__ = [
     "BATCH_INTERVAL",
@@ -53,4 +59,5 @@ __all__ = [
     "BackendInUse",
     "Bucket",
     "View",
+    "load",
 ]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import lmdb
 
-from quorate.storage.backend.file import DEFAULT_MAP_SIZE, MAX_KEY_BYTES, Bucket, File
+from quorate.storage.backend.file import DEFAULT_MAP_SIZE, MAX_KEY_BYTES, BackendError, BackendFailed, Bucket, File
 from quorate.storage.backend.scan import Overlay, Place, stored_bite
 from quorate.storage.backend.writer import Batch, Changes, Done, OnError, Writer
 
@@ -38,17 +38,21 @@ class Backend:
         self.batch_interval = batch_interval
         self.batch_limit = batch_limit
         self._file = file
-        self._writer = Writer(file, on_error)
-        count = len(file.handles)
-        self._buffers: list[Changes] = [{} for _ in range(count)]
+        self._on_error = on_error
+        self._in_entry = False
+        self._closed = False
+        self._begin()
+
+    def _begin(self) -> None:
+        """Start over the file as it is, with nothing in memory."""
+        self._writer = Writer(self._file, self._on_error)
+        self._buffers: list[Changes] = [{} for _ in self._file.handles]
         self._layers: list[tuple[Changes, ...]] = [(buffer,) for buffer in self._buffers]
         """Per bucket what lies over the file, newest first: the buffer, then batches not yet seen as durable."""
         self._ops = 0
         self._due_at = 0.0
         self._frozen: list[Batch] = []
-        self._in_entry = False
-        self._closed = False
-        self._txn: lmdb.Transaction[bytes] = file.env.begin()
+        self._txn: lmdb.Transaction[bytes] = self._file.env.begin()
         self._read = self._txn.get
 
     @classmethod
@@ -217,6 +221,28 @@ class Backend:
         """
         return View(self._file)
 
+    def replace(self, path: str | Path) -> None:
+        """Put the file at `path` (made by `load`, on the same file system) in the place of this one, and go on with it.
+
+        Rows that wait in memory are dropped; batches on their way to the old file are waited for. Views must have been
+        closed, and a scan begun before must not be used again. A crash leaves the old file or the new one, each whole.
+        Raises BackendForeign or BackendError when the new file is not fit, and then nothing has changed. Raises
+        BackendFailed when the exchange itself failed; nothing is accepted any more then.
+        """
+        assert not self._in_entry, "the file is replaced between entries"
+        assert not self._file.open_views, "views must be closed before the file is replaced"
+        self._raise_failure()
+        self._file.examine(Path(path))
+        self._writer.stop()
+        self._raise_failure()
+        self._txn.abort()
+        try:
+            self._file.put_in_place(Path(path))
+        except (OSError, BackendError) as reason:
+            self._writer.error = BackendFailed(f"cannot put {path} in the place of {self._file.path}: {reason}")
+            raise self._writer.error from reason
+        self._begin()
+
     # How a batch goes from the buffer to the file.
 
     def _freeze(self, done: Done | None = None) -> None:
@@ -270,11 +296,14 @@ class Backend:
 
 
 class View:
-    """A still picture of the file (`Backend.view`). Close it soon; closing is required before the Backend closes."""
+    """A still picture of the file (`Backend.view`). Close it soon; closing is required before the Backend closes or
+    replaces its file."""
 
     def __init__(self, file: File) -> None:
         self._file = file
         self._txn: lmdb.Transaction[bytes] = file.env.begin()
+        self._open = True
+        file.open_views += 1
 
     def get(self, bucket: Bucket, key: bytes) -> bytes | None:
         return self._txn.get(key, None, self._file.handles[bucket.id])
@@ -289,4 +318,7 @@ class View:
                 yield row
 
     def close(self) -> None:
-        self._txn.abort()
+        if self._open:
+            self._open = False
+            self._file.open_views -= 1
+            self._txn.abort()

@@ -16,10 +16,12 @@ MAX_KEY_BYTES = 511
 DEFAULT_MAP_SIZE = 64 << 30
 """Address space kept for the file, in bytes; it is the most the file may grow to. It costs nothing until used (the
 file is as long as its pages, no more), and it is eight times the largest quota etcd recommends, so that a file can
-hold a full quota and its freed pages twice over. Growing a live map would cut every open read short."""
+hold a full quota and its freed pages twice over. A live map is never grown, because that
+would cut every open read short; a file that has outgrown half of it gets twice its size at the next open."""
 
+MAX_DATABASES = 32
 SPARE_DATABASES = 8
-"""Named databases beyond our own that the file may hold without being refused."""
+"""Named databases in a file, and how many of them may be others than our own: a file is not refused for these."""
 
 _BBOLT_MAGIC = 0xED0CDAED
 _BBOLT_MAGIC_AT = 16
@@ -53,24 +55,16 @@ class File:
 
     def __init__(self, path: Path, buckets: Sequence[Bucket], map_size: int, sync: bool) -> None:
         """Open or create the file at `path`. Raises BackendInUse, BackendForeign, BackendError."""
-        ordered = sorted(buckets, key=lambda bucket: bucket.id)
-        assert [bucket.id for bucket in ordered] == list(range(len(ordered))), "bucket ids must run from 0"
         self.path = path
-        self.handles: list[lmdb._Database]
+        self.open_views = 0
+        self._buckets = in_order(buckets)
+        self._map_size = map_size
+        self._sync = sync
         self._lock = _take_lock(path)
         try:
             if not path.exists():
-                _create(path, buckets, map_size)
-            self.env = _open(path, len(buckets), map_size, sync)
-            try:
-                self._check_length()
-                self.handles = [self.env.open_db(bucket.name) for bucket in ordered]
-            except BaseException:
-                self.env.close()
-                raise
-        except lmdb.Error as error:
-            os.close(self._lock)
-            raise _explain(path, error, map_size) from error
+                _create(path, self._buckets, map_size)
+            self.env, self.handles = self._open(path)
         except BaseException:
             os.close(self._lock)
             raise
@@ -82,19 +76,96 @@ class File:
 
     def allocated(self) -> int:
         """Bytes of the file that LMDB has handed out, free pages included."""
-        last: int = self.env.info()["last_pgno"]
-        return (last + 1) * self.page_size
+        return _allocated(self.env)
 
     @property
     def page_size(self) -> int:
         size: int = self.env.stat()["psize"]
         return size
 
-    def _check_length(self) -> None:
-        """A file cut short must be refused here: reading a mapped page behind the end would kill the process."""
-        there = self.path.stat().st_size
-        if there < self.allocated():
-            raise BackendForeign(f"{self.path} is cut short: {there} bytes, {self.allocated()} expected")
+    def examine(self, path: Path) -> None:
+        """Raises BackendForeign or BackendError when `put_in_place` could not go on with the file at `path`."""
+        env, _ = self._open(path)
+        env.close()
+        reader_table(path).unlink(missing_ok=True)
+
+    def put_in_place(self, path: Path) -> None:
+        """Close the present file, rename the one at `path` over it, durably, and open that one.
+
+        Raises OSError or BackendError; nothing is open then. Killed at any moment, this leaves one of the two files
+        whole under the name, and until the rename both. The lock of `<path>.lock` is held throughout.
+        """
+        assert not self.open_views, "a view of the present file is open"
+        self.env.close()
+        # The table holds the number of the newest transaction. A process that still reads the old file would keep it
+        # alive, and the new file would be read by the old one's number; so each file gets its own table.
+        reader_table(self.path).unlink(missing_ok=True)
+        move_into_place(path, self.path)
+        self.env, self.handles = self._open(self.path)
+
+    def _open(self, path: Path) -> tuple[lmdb.Environment, list[lmdb._Database]]:
+        """Open the file at `path`, which must exist and be whole. Raises BackendForeign, BackendError."""
+        try:
+            # LMDB would take a file of no bytes for a new database.
+            if not path.stat().st_size:
+                raise BackendForeign(f"{path} is cut short: it is empty")
+        except OSError as error:
+            raise BackendError(f"cannot open {path}: {error.strerror}") from error
+        try:
+            env = open_environment(path, self._map_size, self._sync)
+            try:
+                _check_length(path, env)
+                return env, [env.open_db(bucket.name) for bucket in self._buckets]
+            except BaseException:
+                env.close()
+                raise
+        except lmdb.Error as error:
+            raise _explain(path, error, self._map_size) from error
+
+
+def in_order(buckets: Sequence[Bucket]) -> list[Bucket]:
+    """The buckets by id."""
+    ordered = sorted(buckets, key=lambda bucket: bucket.id)
+    assert [bucket.id for bucket in ordered] == list(range(len(ordered))), "bucket ids must run from 0"
+    assert len(ordered) <= MAX_DATABASES - SPARE_DATABASES, "too many buckets"
+    return ordered
+
+
+def open_environment(path: Path, map_size: int, sync: bool) -> lmdb.Environment:
+    """Open or create the LMDB file at `path`, with room to grow to `map_size`, or to twice its size when that is more.
+    Raises lmdb.Error."""
+    size = path.stat().st_size if path.exists() else 0
+    return lmdb.open(
+        str(path),
+        map_size=max(map_size, 2 * size),
+        subdir=False,
+        sync=sync,
+        metasync=sync,
+        mode=0o600,
+        max_dbs=MAX_DATABASES,
+        max_spare_txns=1,
+    )
+
+
+def reader_table(path: Path) -> Path:
+    """LMDB's table of those who read the file at `path`; it is made anew when it is not there."""
+    return Path(f"{path}-lock")
+
+
+def remove_temporary(path: Path) -> None:
+    for leftover in (path, reader_table(path)):
+        leftover.unlink(missing_ok=True)
+
+
+def move_into_place(temporary: Path, path: Path) -> None:
+    """Rename a file that is whole and synced, durably. Raises OSError."""
+    reader_table(temporary).unlink(missing_ok=True)
+    os.rename(temporary, path)
+    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
 
 
 def _take_lock(path: Path) -> int:
@@ -118,34 +189,30 @@ def _create(path: Path, buckets: Sequence[Bucket], map_size: int) -> None:
     A start that is killed halfway leaves only the temporary file, and the next start begins it anew (etcd 11613).
     """
     temporary = Path(f"{path}.tmp")
-    for leftover in (temporary, Path(f"{temporary}-lock")):
-        leftover.unlink(missing_ok=True)
-    env = _open(temporary, len(buckets), map_size, sync=True)
     try:
-        for bucket in buckets:
-            env.open_db(bucket.name)
-    finally:
-        env.close()
-    Path(f"{temporary}-lock").unlink(missing_ok=True)
-    os.rename(temporary, path)
-    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+        remove_temporary(temporary)
+        env = open_environment(temporary, map_size, sync=True)
+        try:
+            for bucket in buckets:
+                env.open_db(bucket.name)
+        finally:
+            env.close()
+        move_into_place(temporary, path)
+    except lmdb.Error as error:
+        raise _explain(path, error, map_size) from error
 
 
-def _open(path: Path, buckets: int, map_size: int, sync: bool) -> lmdb.Environment:
-    return lmdb.open(
-        str(path),
-        map_size=map_size,
-        subdir=False,
-        sync=sync,
-        metasync=sync,
-        mode=0o600,
-        max_dbs=buckets + SPARE_DATABASES,
-        max_spare_txns=1,
-    )
+def _allocated(env: lmdb.Environment) -> int:
+    last: int = env.info()["last_pgno"]
+    page_size: int = env.stat()["psize"]
+    return (last + 1) * page_size
+
+
+def _check_length(path: Path, env: lmdb.Environment) -> None:
+    """A file cut short must be refused here: reading a mapped page behind the end would kill the process."""
+    there = path.stat().st_size
+    if there < _allocated(env):
+        raise BackendForeign(f"{path} is cut short: {there} bytes, {_allocated(env)} expected")
 
 
 def _explain(path: Path, error: lmdb.Error, map_size: int) -> BackendError:

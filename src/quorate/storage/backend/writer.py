@@ -92,7 +92,7 @@ class Writer:
     def _write(self, batch: Batch) -> None:
         with self._file.env.begin(write=True) as txn:
             for bucket, changes in batch.changes.items():
-                _place(txn, self._file.handles[bucket], changes)
+                place(txn, self._file.handles[bucket], changes)
             batch.placed.release()
             self._measure(txn)
         self.size = self._file.allocated()
@@ -114,7 +114,7 @@ def _call(told: Callable[[Any], None], what: BackendFailed | None) -> None:
         _log.exception("a listener of the backend failed")
 
 
-def _place(txn: lmdb.Transaction[bytes], handle: lmdb._Database, changes: Changes) -> None:
+def place(txn: lmdb.Transaction[bytes], handle: lmdb._Database, changes: Changes) -> None:
     """Bring `changes` into the transaction, in key order: that way each page is found and copied once.
 
     All rows go down in one call, because LMDB's binding lets the logic thread in between any two.
