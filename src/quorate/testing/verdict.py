@@ -1,0 +1,74 @@
+"""The last questions to a cluster that has been through faults: do all members tell the same story, and a true one?"""
+
+from __future__ import annotations
+
+from quorate.api.pb import rpc_pb2 as pb
+from quorate.testing.cluster import PATIENCE, Cluster, wait_for
+from quorate.testing.history import Event, check, check_watch
+from quorate.testing.workload import LEASE_SECONDS, SHORT_LEASE_SECONDS, WATCH, Workload
+
+EXPIRY_SECONDS = LEASE_SECONDS + SHORT_LEASE_SECONDS + 10.0
+SHOWN = 10
+
+
+def judge(cluster: Cluster, workload: Workload, *, expire: bool = True) -> list[str]:
+    """All problems found; the cluster must be healthy and the workload stopped.
+
+    With `expire`, waits until the leases that nobody renews are gone, and with them their keys.
+    """
+    cluster.wait_healthy()
+    problems = list(workload.unexpected)
+    problems += [keeper.lost for keeper in workload.keepers if keeper.lost]
+    if expire:
+        problems += _check_expiry(cluster)
+    revision = cluster.wait_level()
+    stories = {number: history_of(cluster, number, revision) for number in cluster.running()}
+    events = next(iter(stories.values()))
+    for number, story in stories.items():
+        problems += [f"member {number} differs: {problem}" for problem in check_watch(story, events, 1)]
+    problems += check(workload.operations, events)
+    for watcher in workload.watchers:
+        told = watcher.events[-1][0] if watcher.events else 0
+        known = [event for event in events if event[0] <= told]
+        problems += [f"watch of member {watcher.member}: {p}" for p in check_watch(watcher.events, known, 1)]
+    hashes = cluster.hashes(revision)
+    if len(set(hashes.values())) > 1:
+        problems.append(f"hashes differ at revision {revision}: {hashes}")
+    return problems[:SHOWN] + ([f"and {len(problems) - SHOWN} more"] if len(problems) > SHOWN else [])
+
+
+def history_of(cluster: Cluster, number: int, revision: int) -> list[Event]:
+    """Every event that a member holds, up to `revision`, by a watch from the beginning. Nothing may be compacted."""
+
+    async def read() -> list[Event]:
+        events: list[Event] = []
+        stream = cluster.members[number].channel.stream(WATCH, timeout=PATIENCE)
+        create = pb.WatchCreateRequest(key=b"\0", range_end=b"\0", start_revision=1)
+        stream.send(pb.WatchRequest(create_request=create).SerializeToString())
+        while not events or events[-1][0] < revision:
+            message = await stream.receive()
+            assert message is not None, f"the watch ended before revision {revision}"
+            answer = pb.WatchResponse.FromString(message)
+            assert not answer.canceled, answer
+            events += [(e.kv.mod_revision, e.kv.key, None if e.type == e.DELETE else e.kv.value) for e in answer.events]
+        stream.cancel()
+        return events
+
+    return cluster.background.run(read(), PATIENCE + 5.0) if revision > 1 else []
+
+
+def _check_expiry(cluster: Cluster) -> list[str]:
+    """Nobody renews any more: all leases go, with all their keys, on all members."""
+
+    def gone() -> bool:
+        kept = pb.RangeRequest(key=b"lease/", range_end=b"lease0", serializable=True, count_only=True)
+        return all(
+            not cluster.ask(number, pb.LeaseLeasesRequest()).leases and not cluster.ask(number, kept).count
+            for number in cluster.running()
+        )
+
+    try:
+        wait_for(gone, EXPIRY_SECONDS, "leases that nobody renews are still there")
+    except TimeoutError as error:
+        return [str(error)]
+    return []

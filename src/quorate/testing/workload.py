@@ -1,0 +1,308 @@
+"""Clients that keep a cluster busy and write down what they were told.
+
+Each client stays with one member until that fails it, then goes to the next. Its requests are puts, deletes,
+transactions over two keys, compare-and-swap, and both kinds of reads, over a few keys that all clients share. Beside
+them: a watch of everything on each member, taken up again where it broke, and leases that are kept alive or given up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from quorate.api.errors import Code
+from quorate.api.pb import rpc_pb2 as pb
+from quorate.testing.cluster import METHODS, Cluster
+from quorate.testing.history import Event, Operation, Seen
+from quorate.transport.grpc import Channel, Status
+
+CLIENTS = 8
+KEYS = 12
+CALL_SECONDS = 2.0
+RETRY_SECONDS = 0.02
+SWITCH = 0.01
+"""Share of requests before which a client goes to another member for no reason."""
+LEASE_SECONDS = 8
+SHORT_LEASE_SECONDS = 2
+WATCH = "/etcdserverpb.Watch/Watch"
+KEEP_ALIVE = "/etcdserverpb.Lease/LeaseKeepAlive"
+
+
+@dataclass
+class Watcher:
+    """A watch of all keys on one member, over all its interruptions."""
+
+    member: int
+    events: list[Event] = field(default_factory=list)
+    breaks: int = 0
+
+
+@dataclass
+class LeaseKeeper:
+    """A lease that holds one key. `longest` is the longest time between two answers, from request to request."""
+
+    key: bytes
+    lease: int = 0
+    renewed: float = 0.0
+    longest: float = 0.0
+    lost: str = ""
+
+
+class Workload:
+    """Start it, let things go wrong, stop it; then look at `operations`, `watchers` and `keepers`."""
+
+    def __init__(
+        self, cluster: Cluster, dice: random.Random, *, clients: int = CLIENTS, keys: int = KEYS, pause: float = 0.0
+    ) -> None:
+        self.operations: list[Operation] = []
+        self.watchers: list[Watcher] = []
+        self.keepers: list[LeaseKeeper] = []
+        self.unexpected: list[str] = []
+        self._cluster = cluster
+        self._dice = dice
+        self._keys = [b"key/%02d" % number for number in range(keys)]
+        self._clients = clients
+        self._pause = pause
+        self._counter = 0
+        self._stopping = False
+        self._tasks: list[asyncio.Task[None]] = []
+        self._channels: dict[int, Channel] = {}
+
+    def start(self) -> None:
+        self._cluster.background.run(self._start(), 10.0)
+
+    def stop(self, timeout: float = 30.0) -> None:
+        """Let every client finish its request, and every watch be told of the last revision that was acknowledged."""
+        self._cluster.background.run(self._stop(timeout), timeout + 10.0)
+
+    @property
+    def acknowledged(self) -> int:
+        """Requests that were answered so far."""
+        return sum(operation.acknowledged for operation in self.operations)
+
+    def watch(self, member: int) -> None:
+        """Watch a member that came later."""
+        self._cluster.background.run(self._spawn_watch(member))
+
+    async def _start(self) -> None:
+        for number in range(self._clients):
+            self._spawn(self._client(number, random.Random(self._dice.random())))
+        for number in range(len(self._cluster.members)):
+            await self._spawn_watch(number)
+        for number in range(2):
+            self.keepers.append(LeaseKeeper(b"lease/kept/%d" % number))
+            self._spawn(self._keep(self.keepers[-1], self._clients + number, random.Random(self._dice.random())))
+        self._spawn(self._give_up(random.Random(self._dice.random())))
+
+    async def _spawn_watch(self, member: int) -> None:
+        self.watchers.append(Watcher(member))
+        self._spawn(self._watch(self.watchers[-1]))
+
+    def _spawn(self, work: Any) -> None:
+        self._tasks.append(asyncio.create_task(work))
+
+    async def _stop(self, timeout: float) -> None:
+        self._stopping = True
+        clients = [task for task in self._tasks if not task.done()]
+        deadline = time.monotonic() + timeout
+        newest = max((o.revision for o in self.operations), default=0)
+        while time.monotonic() < deadline and any(
+            watcher.member in self._cluster.running() and (not watcher.events or watcher.events[-1][0] < newest)
+            for watcher in self.watchers
+        ):
+            await asyncio.sleep(0.05)
+            newest = max((o.revision for o in self.operations if o.effect), default=0)
+        await asyncio.wait(clients, timeout=CALL_SECONDS + 1.0)
+        for task in self._tasks:
+            task.cancel()
+        for task, result in zip(self._tasks, await asyncio.gather(*self._tasks, return_exceptions=True), strict=True):
+            if isinstance(result, Exception):
+                self.unexpected.append(f"{task.get_name()}: {result!r}")
+        for channel in self._channels.values():
+            await channel.close()
+
+    # Clients of keys.
+
+    async def _client(self, number: int, dice: random.Random) -> None:
+        member = number % len(self._cluster.members)
+        known: dict[bytes, int] = {}
+        while not self._stopping:
+            operation, request = self._choose(number, member, dice, known)
+            self.operations.append(operation)
+            ok = await self._perform(operation, request)
+            for key, seen in operation.reads.items():
+                known[key] = seen[1] if seen else 0
+            if operation.effect:
+                known.update((key, operation.revision if v is not None else 0) for key, v in operation.writes.items())
+            if not ok or dice.random() < SWITCH:
+                member = (member + 1) % len(self._cluster.members)
+                await asyncio.sleep(RETRY_SECONDS)
+            elif self._pause:
+                await asyncio.sleep(self._pause)
+
+    def _choose(self, client: int, member: int, dice: random.Random, known: dict[bytes, int]) -> tuple[Operation, Any]:
+        key, other = dice.sample(self._keys, 2)
+        kind = dice.choices(("put", "delete", "both", "swap", "get", "old"), (8, 2, 2, 4, 6, 2))[0]
+        made = Operation(client, member, time.monotonic())
+        if kind == "put":
+            made.writes = {key: self._value(client)}
+            return made, pb.PutRequest(key=key, value=made.writes[key])
+        if kind == "delete":
+            made.writes = {key: None}
+            return made, pb.DeleteRangeRequest(key=key)
+        if kind == "both":
+            made.writes = {key: self._value(client), other: self._value(client)}
+            return made, pb.TxnRequest(success=[_put_op(k, v) for k, v in made.writes.items()])
+        if kind == "swap":
+            made.writes, made.expects = {key: self._value(client)}, (key, known.get(key, 0))
+            compare = pb.Compare(
+                key=key, target=pb.Compare.MOD, result=pb.Compare.EQUAL, mod_revision=known.get(key, 0)
+            )
+            success = [_put_op(k, v) for k, v in made.writes.items()]
+            return made, pb.TxnRequest(
+                compare=[compare], success=success, failure=[pb.RequestOp(request_range=pb.RangeRequest(key=key))]
+            )
+        made.serializable = kind == "old"
+        return made, pb.RangeRequest(key=key, serializable=made.serializable)
+
+    def _value(self, client: int) -> bytes:
+        self._counter += 1
+        return b"%d-%d" % (client, self._counter)
+
+    async def _perform(self, operation: Operation, request: Any) -> bool:
+        """Send it and write down the answer. False when it was refused."""
+        operation.invoked = time.monotonic()
+        try:
+            answer = await self._call(operation.member, request)
+        except Status as status:
+            operation.refusal = str(status)
+            # Nobody listens there: it was never sent.
+            operation.impossible = status.code == Code.UNAVAILABLE and "Error while dialing" in status.message
+            return False
+        operation.returned = time.monotonic()
+        operation.revision = answer.header.revision
+        if isinstance(request, pb.RangeRequest):
+            operation.reads = {request.key: _seen(answer)}
+        elif isinstance(request, pb.DeleteRangeRequest):
+            operation.effect = answer.deleted > 0
+            if not operation.effect:
+                operation.reads = {request.key: None}
+        elif isinstance(request, pb.TxnRequest):
+            operation.effect = answer.succeeded
+            if not answer.succeeded:
+                key = request.failure[0].request_range.key
+                operation.reads = {key: _seen(answer.responses[0].response_range)}
+        else:
+            operation.effect = True
+        return True
+
+    async def _call(self, member: int, request: Any) -> Any:
+        path, decode = METHODS[type(request)]
+        return decode(await self._channel(member).unary(path, request.SerializeToString(), timeout=CALL_SECONDS))
+
+    def _channel(self, member: int) -> Channel:
+        found = self._channels.get(member)
+        if found is None:
+            found = self._channels[member] = Channel("127.0.0.1", self._cluster.members[member].client_port)
+        return found
+
+    # Watches.
+
+    async def _watch(self, watcher: Watcher) -> None:
+        """Watch everything for ever. A stream that says nothing for long is as good as broken."""
+        while True:
+            start = watcher.events[-1][0] + 1 if watcher.events else 1
+            stream = self._channel(watcher.member).stream(WATCH)
+            create = pb.WatchCreateRequest(key=b"\0", range_end=b"\0", start_revision=start)
+            stream.send(pb.WatchRequest(create_request=create).SerializeToString())
+            try:
+                while (message := await stream.receive()) is not None:
+                    answer = pb.WatchResponse.FromString(message)
+                    watcher.events += [
+                        (e.kv.mod_revision, e.kv.key, None if e.type == e.DELETE else e.kv.value) for e in answer.events
+                    ]
+                    if answer.canceled:
+                        self.unexpected.append(f"watch of member {watcher.member} canceled: {answer.cancel_reason}")
+                        break
+            except Status:
+                pass
+            finally:
+                stream.cancel()
+            watcher.breaks += 1
+            await asyncio.sleep(RETRY_SECONDS)
+
+    # Leases.
+
+    async def _keep(self, keeper: LeaseKeeper, number: int, dice: random.Random) -> None:
+        """Hold a key by a lease; a lease that went too long without an answer may be lost, and is made anew."""
+        member = number % len(self._cluster.members)
+        while not self._stopping:
+            if not keeper.lease:
+                await self._grant(keeper, member, number)
+            elif await self._renew(keeper, member):
+                await asyncio.sleep(dice.uniform(0.1, 0.6))
+                continue
+            member = (member + 1) % len(self._cluster.members)
+            await asyncio.sleep(RETRY_SECONDS)
+
+    async def _grant(self, keeper: LeaseKeeper, member: int, client: int) -> None:
+        try:
+            answer = await self._call(member, pb.LeaseGrantRequest(TTL=LEASE_SECONDS))
+        except Status:
+            return
+        operation = Operation(client, member, time.monotonic(), {keeper.key: self._value(client)})
+        self.operations.append(operation)
+        request = pb.PutRequest(key=keeper.key, value=operation.writes[keeper.key], lease=answer.ID)
+        keeper.renewed = operation.invoked
+        if await self._perform(operation, request):
+            keeper.lease, keeper.longest = answer.ID, 0.0
+
+    async def _renew(self, keeper: LeaseKeeper, member: int) -> bool:
+        stream = self._channel(member).stream(KEEP_ALIVE, timeout=CALL_SECONDS)
+        asked = time.monotonic()
+        try:
+            stream.send(pb.LeaseKeepAliveRequest(ID=keeper.lease).SerializeToString())
+            message = await stream.receive()
+        except Status:
+            return False
+        finally:
+            stream.cancel()
+        if message is None:
+            return False
+        gap = time.monotonic() - keeper.renewed
+        keeper.longest = max(keeper.longest, gap)
+        if pb.LeaseKeepAliveResponse.FromString(message).TTL > 0:
+            keeper.renewed = asked
+        elif gap < LEASE_SECONDS:
+            keeper.lost = f"lease {keeper.lease:x} was gone {gap:.1f} s after it was renewed"
+        else:
+            keeper.lease = 0
+        return True
+
+    async def _give_up(self, dice: random.Random) -> None:
+        """Short leases with a key each, which nobody renews."""
+        number = 0
+        while not self._stopping:
+            number += 1
+            member = dice.randrange(len(self._cluster.members))
+            keeper = LeaseKeeper(b"lease/left/%d" % number)
+            try:
+                answer = await self._call(member, pb.LeaseGrantRequest(TTL=SHORT_LEASE_SECONDS))
+            except Status:
+                continue
+            operation = Operation(self._clients + 2, member, time.monotonic(), {keeper.key: self._value(0)})
+            self.operations.append(operation)
+            request = pb.PutRequest(key=keeper.key, value=operation.writes[keeper.key], lease=answer.ID)
+            await self._perform(operation, request)
+            await asyncio.sleep(dice.uniform(0.2, 1.0))
+
+
+def _put_op(key: bytes, value: bytes | None) -> pb.RequestOp:
+    return pb.RequestOp(request_put=pb.PutRequest(key=key, value=value))
+
+
+def _seen(answer: Any) -> Seen:
+    return (answer.kvs[0].value, answer.kvs[0].mod_revision) if answer.kvs else None
