@@ -3,26 +3,31 @@
 One connection serves one request at a time: read whole, hand to the handler, write the answer, next. h11 knows the
 grammar (RFC 9112); this module knows the socket, the limits and the clock. Handlers are coroutine functions from
 `HttpRequest` to `HttpResponse`; what they raise becomes a 500 and a line in the log.
+
+Two kinds of exchange last longer than that. A request for a streamed path is handed over with its head, and its body is
+read at the handler's pace. An answer with an attached body has its head sent, and then the connection is the writer's
+until one side ends it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from http import HTTPStatus
 from typing import Any, cast
 
 import h11
 
+from quorate.transport.body import BodyReader, BodyWriter
 from quorate.transport.sockets import StallWatch, notice_dead_peer, peer_name
 from quorate.transport.web import (
     BODY_LIMIT,
-    Fields,
     HttpHandler,
     HttpRequest,
     HttpResponse,
     answer,
+    find_header,
     http_date,
     text_response,
 )
@@ -38,6 +43,9 @@ HEAD_TIMEOUT = 20.0
 
 BODY_TIMEOUT = 300.0
 """Seconds the body may take; etcd gives a request as long."""
+
+PIECE_TIMEOUT = 60.0
+"""Seconds a streamed body may pause while its reader waits; the whole of it may take as long as it likes."""
 
 IDLE_TIMEOUT = 300.0
 """Seconds a connection may wait for its next request."""
@@ -57,19 +65,29 @@ __all__ = ["Http1Connection", "HttpHandler", "HttpRequest", "HttpResponse", "tex
 class Http1Connection(asyncio.Protocol):
     """The server's end of one HTTP/1 connection. `on_close` is called once, when the socket is gone."""
 
-    def __init__(self, handler: HttpHandler, on_close: Callable[[Http1Connection], None]) -> None:
+    def __init__(
+        self,
+        handler: HttpHandler,
+        on_close: Callable[[Http1Connection], None],
+        streamed: frozenset[str] = frozenset(),
+    ) -> None:
         self._handler = handler
         self._on_close = on_close
+        self._streamed = streamed
         self._loop = asyncio.get_running_loop()
         self._h11 = h11.Connection(h11.SERVER, max_incomplete_event_size=HEAD_LIMIT)
         self._transport: asyncio.Transport = cast(asyncio.Transport, None)
         self._head: h11.Request | None = None
         self._body = bytearray()
+        self._reader: BodyReader | None = None
+        self._writer: BodyWriter | None = None
         self._ahead = 0
         self._task: asyncio.Task[None] | None = None
+        self._own_pace = False
+        """The request is of a streamed path: its handler hears of a lost peer by the body, and is not cancelled."""
         self._streaming = False
         self._draining = False
-        self._refused = False
+        self._deaf = False
         self._timer: asyncio.TimerHandle | None = None
         self._writable: asyncio.Future[None] | None = None
         self._stall: StallWatch = cast(StallWatch, None)
@@ -83,15 +101,19 @@ class Http1Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._disarm()
         self.resume_writing()
-        if self._task is not None:
+        if self._reader is not None:
+            self._fail_body(f"connection lost: {exc}" if exc else "connection closed")
+        if self._task is not None and not self._own_pace:
             self._task.cancel()
+        if self._writer is not None:
+            self._writer.lost()
         self._on_close(self)
 
     def data_received(self, data: bytes) -> None:
-        if self._refused:
+        if self._deaf:
             return
         self._h11.receive_data(data)
-        if self._task is None:
+        if self._task is None or self._reader is not None:
             self._advance()
         else:
             self._ahead += len(data)
@@ -100,14 +122,17 @@ class Http1Connection(asyncio.Protocol):
 
     def eof_received(self) -> bool:
         """A client may close its side and wait for the answer; of a stream it would never hear an end."""
+        if self._reader is not None:
+            self._fail_body("body ended midway")
         if self._task is None or self._streaming:
             return False
         self._draining = True
         return True
 
     def pause_writing(self) -> None:
-        self._writable = self._loop.create_future()
-        self._stall.start()
+        if self._writer is None:
+            self._writable = self._loop.create_future()
+            self._stall.start()
 
     def resume_writing(self) -> None:
         self._stall.stop()
@@ -118,7 +143,9 @@ class Http1Connection(asyncio.Protocol):
     def drain(self) -> None:
         """Close as soon as no request is being answered."""
         self._draining = True
-        if self._task is None:
+        if self._writer is not None:
+            self._writer.close()
+        elif self._task is None:
             self._transport.close()
 
     def abort(self) -> None:
@@ -126,30 +153,79 @@ class Http1Connection(asyncio.Protocol):
         self._transport.abort()
 
     def _advance(self) -> None:
-        """Take events until a request is whole or more bytes are needed."""
-        while self._task is None and not self._refused and not self._transport.is_closing():
+        """Take events until a request is to be served or more bytes are needed."""
+        while (self._task is None or self._reader is not None) and not self._deaf and not self._transport.is_closing():
             try:
                 event = self._h11.next_event()
             except h11.RemoteProtocolError as error:
-                self._refuse(error.error_status_hint)
+                if self._reader is not None:
+                    self._fail_body(str(error))
+                else:
+                    self._refuse(error.error_status_hint)
                 return
             if event is h11.NEED_DATA or event is h11.PAUSED:
                 if self._h11.they_are_waiting_for_100_continue:
                     self._send(h11.InformationalResponse(status_code=100, headers=[]))
                 return
             if isinstance(event, h11.Request):
-                self._head = event
-                self._body.clear()
-                self._arm(BODY_TIMEOUT)
+                self._begin(event)
             elif isinstance(event, h11.Data):
-                self._body += event.data
-                if len(self._body) > BODY_LIMIT:
-                    self._refuse(413)
+                self._take(event.data)
             elif isinstance(event, h11.EndOfMessage):
                 self._disarm()
-                self._task = self._loop.create_task(self._serve(self._request()))
+                self._end_body()
             else:
                 self._transport.close()
+
+    def _begin(self, head: h11.Request) -> None:
+        self._head = head
+        self._body.clear()
+        request = self._request() if self._streamed else None
+        if request is None or request.path not in self._streamed:
+            self._arm(BODY_TIMEOUT)
+            return
+        self._own_pace = True
+        self._reader = BodyReader(self._hold)
+        request.chunks = self._reader
+        self._arm(PIECE_TIMEOUT)
+        self._task = self._loop.create_task(self._serve(request))
+
+    def _take(self, data: bytes) -> None:
+        if self._reader is not None:
+            if not self._reader.held:
+                self._arm(PIECE_TIMEOUT)
+            self._reader.feed(bytes(data))
+            return
+        self._body += data
+        if len(self._body) > BODY_LIMIT:
+            self._refuse(413)
+
+    def _end_body(self) -> None:
+        if self._reader is not None:
+            reader, self._reader = self._reader, None
+            self._transport.resume_reading()
+            reader.end()
+        else:
+            self._task = self._loop.create_task(self._serve(self._request()))
+
+    def _fail_body(self, reason: str) -> None:
+        """The handler hears that the rest will not come, and may still answer."""
+        assert self._reader is not None
+        self._disarm()
+        self._reader.fail(reason)
+        self._reader = None
+        self._draining = self._deaf = True
+
+    def _hold(self, hold: bool) -> None:
+        """The reader of a streamed body lags, or has caught up. What it does not want it need not be sent in time."""
+        if self._reader is None:
+            return
+        if hold:
+            self._disarm()
+            self._transport.pause_reading()
+        else:
+            self._arm(PIECE_TIMEOUT)
+            self._transport.resume_reading()
 
     def _request(self) -> HttpRequest:
         assert self._head is not None
@@ -166,7 +242,9 @@ class Http1Connection(asyncio.Protocol):
     async def _serve(self, request: HttpRequest) -> None:
         """Answer one request and go on to the next."""
         try:
-            await self._respond(request, await answer(self._handler, request))
+            response = await answer(self._handler, request)
+            if not self._transport.is_closing():
+                await self._respond(request, response)
         except asyncio.CancelledError:
             self._transport.abort()
             raise
@@ -176,15 +254,21 @@ class Http1Connection(asyncio.Protocol):
             self._transport.abort()
             return
         self._task = None
-        self._streaming = False
-        self._next_request()
+        self._own_pace = self._streaming = False
+        if self._writer is None:
+            self._next_request()
 
     async def _respond(self, request: HttpRequest, response: HttpResponse) -> None:
         headers = [("Date", http_date()), *response.headers]
         whole = isinstance(response.body, bytes)
-        if whole and not _has(headers, "content-length") and response.status >= 200 and response.status != 204:
+        if (
+            whole
+            and find_header(headers, "content-length") is None
+            and response.status >= 200
+            and response.status != 204
+        ):
             headers.append(("Content-Length", str(len(cast(bytes, response.body)))))
-        if self._draining:
+        if self._draining or self._reader is not None:
             headers.append(("Connection", "close"))
         reason = HTTPStatus(response.status).phrase if response.status in HTTPStatus._value2member_map_ else ""
         start = h11.Response(status_code=response.status, headers=headers, reason=reason.encode())
@@ -195,6 +279,14 @@ class Http1Connection(asyncio.Protocol):
             return
         self._streaming = True
         self._send(start)
+        if not isinstance(response.body, AsyncIterator):
+            if silent:
+                self._transport.close()
+                return
+            self._deaf = True
+            self._writer = BodyWriter(self._transport, chunked=self._h11.their_http_version != b"1.0")
+            response.body(self._writer)
+            return
         async for chunk in response.body:
             if self._transport.is_closing():
                 raise asyncio.CancelledError
@@ -207,6 +299,9 @@ class Http1Connection(asyncio.Protocol):
     def _next_request(self) -> None:
         """After an answer: the next cycle of a connection that stays, the end of one that does not."""
         if self._transport.is_closing():
+            return
+        if self._h11.their_state in (h11.SEND_BODY, h11.ERROR):
+            self._linger()
             return
         if self._draining or self._h11.our_state is not h11.DONE or self._h11.their_state is not h11.DONE:
             self._transport.close()
@@ -229,9 +324,15 @@ class Http1Connection(asyncio.Protocol):
         if self._h11.our_state in (h11.IDLE, h11.SEND_RESPONSE):
             start = h11.Response(status_code=status, headers=headers, reason=text.encode())
             self._send(start, h11.Data(data=body), h11.EndOfMessage())
-        self._refused = True
+        self._linger()
+
+    def _linger(self) -> None:
+        """Hang up on a peer that may still be sending."""
+        self._deaf = True
+        self._reader = None
         if self._transport.can_write_eof():
             self._transport.write_eof()
+        self._transport.resume_reading()
         self._arm(LINGER)
 
     def _send(self, *events: Any) -> None:
@@ -247,7 +348,3 @@ class Http1Connection(asyncio.Protocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-
-
-def _has(headers: Fields, name: str) -> bool:
-    return any(key.lower() == name for key, _ in headers)

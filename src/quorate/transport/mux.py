@@ -31,15 +31,17 @@ async def serve(
     http: HttpHandler | None,
     *,
     ssl: SSLContext | None = None,
+    streamed: frozenset[str] = frozenset(),
 ) -> Listener:
     """Listen at a bound socket or at (host, port). A kind of connection without a server is closed at once.
 
     With `ssl` HTTP/2 carries both kinds, for its clients speak what ALPN offers: a request whose content type is not
-    gRPC's goes to `http`.
+    gRPC's goes to `http`. For the paths in `streamed` HTTP/1 hands `http` the head of a request, and its body as
+    `chunks`.
     """
     if ssl is not None and grpc is None and http is not None:
         grpc = GrpcServer({})
-    listener = Listener(grpc, http, encrypted=ssl is not None)
+    listener = Listener(grpc, http, encrypted=ssl is not None, streamed=streamed)
     loop = asyncio.get_running_loop()
     timeout = None if ssl is None else FIRST_BYTES_TIMEOUT
     if isinstance(where, socket.socket):
@@ -58,11 +60,14 @@ async def serve(
 class Listener:
     """A listening socket and the connections it accepted."""
 
-    def __init__(self, grpc: GrpcServer | None, http: HttpHandler | None, *, encrypted: bool) -> None:
+    def __init__(
+        self, grpc: GrpcServer | None, http: HttpHandler | None, *, encrypted: bool, streamed: frozenset[str]
+    ) -> None:
         self.server: asyncio.Server | asyncio.AbstractServer = cast(asyncio.Server, None)
         self._grpc = grpc
         self._http = http
         self._web = http if encrypted else None
+        self._streamed = streamed
         self._fresh: set[_FirstBytes] = set()
         self._served: set[Served] = set()
         self._empty: asyncio.Future[None] | None = None
@@ -106,7 +111,7 @@ class Listener:
         if http2 and self._grpc is not None:
             chosen = self._grpc.connection(self._forget, self._web)
         elif not http2 and self._http is not None:
-            chosen = Http1Connection(self._http, self._forget)
+            chosen = Http1Connection(self._http, self._forget, self._streamed)
         else:
             transport.abort()
             return

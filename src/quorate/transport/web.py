@@ -7,7 +7,9 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
+
+from quorate.transport.body import BodyWriter
 
 BODY_LIMIT = 16 * 1_048_576
 """Bytes of a request body; more is answered with 413."""
@@ -19,11 +21,23 @@ _log = logging.getLogger(__name__)
 _log.addHandler(logging.NullHandler())
 
 Fields = Sequence[tuple[str, str]]
+"""Header fields in their order."""
+
+Attach = Callable[[BodyWriter], None]
+"""Takes the open end of an answer, once its head is sent."""
+
+
+class HttpError(Exception):
+    """The peer does not speak HTTP, says more than it may, or ended midway."""
 
 
 @dataclass(slots=True)
 class HttpRequest:
-    """A request, whole. Header names are lower-case; `path` is percent-decoded, `target` is as it came."""
+    """A request, whole. Header names are lower-case; `path` is percent-decoded, `target` is as it came.
+
+    Where the listener streams the bodies of `path`, `body` is empty and `chunks` gives the body as it comes: at the
+    reader's pace, without a limit; raises ConnectionError when the rest will not come.
+    """
 
     method: str
     target: str
@@ -34,9 +48,13 @@ class HttpRequest:
     query: dict[str, list[str]] = field(default_factory=dict)
     extra: Callable[[str], Any] = lambda name: None
     """What the socket knows: asyncio's `get_extra_info`."""
+    chunks: AsyncIterator[bytes] | None = None
 
     def __post_init__(self) -> None:
-        parts = urlsplit("//x" + self.target if self.target.startswith("/") else self.target)
+        try:
+            parts = urlsplit("//x" + self.target if self.target.startswith("/") else self.target)
+        except ValueError:
+            parts = SplitResult("", "", self.target, "", "")
         self.path = unquote(parts.path)
         self.query = parse_qs(parts.query, keep_blank_values=True)
 
@@ -47,11 +65,15 @@ class HttpRequest:
 
 @dataclass(slots=True)
 class HttpResponse:
-    """An answer. A body of bytes gets a Content-Length; an iterator is sent chunk by chunk as it yields."""
+    """An answer. A body of bytes gets a Content-Length; an iterator is sent chunk by chunk as it yields.
+
+    An `Attach` is handed the open end of the body and keeps it; its connection serves no other request. HTTP/1.1 only:
+    a caller with HTTP/2 is told so.
+    """
 
     status: int = 200
     headers: Fields = ()
-    body: bytes | AsyncIterator[bytes] = b""
+    body: bytes | AsyncIterator[bytes] | Attach = b""
 
 
 HttpHandler = Callable[[HttpRequest], Awaitable[HttpResponse]]
@@ -61,6 +83,12 @@ def text_response(status: int, text: str, headers: Fields = ()) -> HttpResponse:
     """A plain-text answer, as Go's http.Error words it: the text and a newline."""
     kind = ("Content-Type", "text/plain; charset=utf-8")
     return HttpResponse(status, (kind, *headers), text.encode() + b"\n")
+
+
+def find_header(headers: Fields, name: str) -> str | None:
+    """First value of a header, whatever the case of its name, or None."""
+    name = name.lower()
+    return next((value for key, value in headers if key.lower() == name), None)
 
 
 def http_date() -> str:
@@ -73,6 +101,12 @@ async def answer(handler: HttpHandler, request: HttpRequest) -> HttpResponse:
     """The handler's response, or a 500 when it fails."""
     try:
         return await handler(request)
+    except ConnectionError as error:
+        if request.chunks is None:
+            _log.exception("handler of %s %s failed", request.method, request.path)
+            return text_response(500, "Internal Server Error")
+        _log.info("body of %s %s from %s did not come whole: %s", request.method, request.path, request.peer, error)
+        return text_response(400, "Bad Request")
     except Exception:
         _log.exception("handler of %s %s failed", request.method, request.path)
         return text_response(500, "Internal Server Error")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
 from quorate.transport.grpc.flow import Outlet
@@ -88,6 +89,10 @@ class WebCall:
     async def _respond(self, request: HttpRequest, response: HttpResponse) -> None:
         machine = self._connection.machine
         silent = request.method == "HEAD" or response.status in (204, 304)
+        if not isinstance(response.body, bytes | AsyncIterator):
+            # What is attached writes to its own socket, which the streams of HTTP/2 share.
+            machine.reset_stream(self._stream_id, ErrorCode.HTTP_1_1_REQUIRED)
+            return
         headers = _response_headers(response)
         if silent or not response.body:
             machine.send_headers(self._stream_id, headers, True)
