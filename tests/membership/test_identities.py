@@ -173,14 +173,16 @@ def test_a_learner_counts_as_started_when_it_is_promoted() -> None:
 
 
 def test_a_removal_must_leave_a_started_and_connected_quorum() -> None:
-    check_remove(voters(3, 3), 2, [2, 3])
-    check_remove(voters(3, 3, learners=1), 4, [])  # learners go freely
-    check_remove(voters(3, 3), 3, [2])  # it is down itself
+    check_remove(voters(3, 3), 2, [2, 3], True)
+    check_remove(voters(3, 3, learners=1), 4, [], False)  # learners go freely
+    check_remove(voters(3, 3), 3, [2], False)  # it is down itself
     with pytest.raises(errors.NotEnoughStarted):
-        check_remove(voters(3, 2), 2, [2, 3])
-    check_remove(voters(3, 2), 3, [2])
+        check_remove(voters(3, 2), 2, [2, 3], True)
+    check_remove(voters(3, 2), 3, [2], False)
     with pytest.raises(errors.NotEnoughStarted):
-        check_remove(voters(1, 1), 1, [])
+        check_remove(voters(1, 1), 1, [], False)
     for number in (1, 2):
         with pytest.raises(errors.Unhealthy):
-            check_remove(voters(3, 3), number, [2])
+            check_remove(voters(3, 3), number, [2], True)
+    with pytest.raises(errors.Unhealthy):
+        check_remove(voters(3, 3), 3, [2], True)  # it has just come back: no longer one that is down

@@ -1,6 +1,8 @@
 """What a normal log entry carries: an InternalRaftRequest, of which one field says what is to be done.
 
 Encoding does not build that message: a client's request arrives as bytes and is put into the log as the same bytes.
+Members of 3.5 put some facts of their own into the log in an older form (`v2_request`); those come out as the request
+that means the same.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ from typing import Any, NamedTuple
 
 from quorate.api.encode import varint
 from quorate.api.pb import raft_internal_pb2
+from quorate.api.v2_request import MAY_BE_V2, as_v3, find_v2
 
 _FIELDS = raft_internal_pb2.InternalRaftRequest.DESCRIPTOR.fields
 _TAGS = {field.name: varint(field.number << 3 | 2) for field in _FIELDS if field.message_type is not None}
@@ -32,6 +35,8 @@ def encode_request(kind: str, body: bytes, request_id: int) -> bytes:
 
 def decode_request(data: bytes) -> Request:
     """The request in entry data. Raises DecodeError; ValueError when it asks for nothing this release has heard of."""
+    if data[:1] in MAY_BE_V2 and (old := find_v2(data)) is not None:
+        return Request(*as_v3(old))
     message = raft_internal_pb2.InternalRaftRequest.FromString(data)
     for field, value in message.ListFields():
         if field.name in _TAGS:

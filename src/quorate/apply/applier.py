@@ -11,11 +11,12 @@ from quorate.api.pb import rpc_pb2 as rpc
 from quorate.apply.alarms import Alarms
 from quorate.apply.quota import Quota, cost_of
 from quorate.lease import Lessor
-from quorate.membership import Cluster
+from quorate.membership import Cluster, Downgrade, check_not_above
 from quorate.storage.mvcc import Store
 from quorate.txn import execute
 from quorate.txn.check import is_read_only
 from quorate.txn.ranges import run_range
+from quorate.version import ETCD_VERSION
 
 
 class Applied(NamedTuple):
@@ -48,6 +49,7 @@ class Applier:
             "alarm": self._alarm,
             "cluster_version_set": self._set_cluster_version,
             "cluster_member_attr_set": self._set_attributes,
+            "downgrade_info_set": self._set_downgrade,
         }
 
     def apply(self, kind: str, request: Any, now: float) -> Applied:
@@ -129,12 +131,18 @@ class Applier:
         return Applied(self._store.revision, rpc.AlarmResponse(alarms=members).SerializeToString())
 
     def _set_cluster_version(self, request: membership_pb2.ClusterVersionSetRequest, now: float) -> Applied:
+        """A version above this release's stops the member, unapplied: it must not touch what it does not know."""
+        check_not_above(request.ver, ETCD_VERSION)
         self._cluster.set_version(request.ver)
         return Applied(self._store.revision)
 
     def _set_attributes(self, request: membership_pb2.ClusterMemberAttrSetRequest, now: float) -> Applied:
         attributes = request.member_attributes
         self._cluster.set_attributes(request.member_ID, attributes.name, attributes.client_urls)
+        return Applied(self._store.revision)
+
+    def _set_downgrade(self, request: membership_pb2.DowngradeInfoSetRequest, now: float) -> Applied:
+        self._cluster.set_downgrade(Downgrade(request.ver, True) if request.enabled else Downgrade())
         return Applied(self._store.revision)
 
     # What alarms and the quota forbid.

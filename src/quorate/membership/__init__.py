@@ -19,6 +19,9 @@ A committed change is judged once more where it is applied (`Cluster.validate`),
 there: one that is refused reaches raft as no change, and its proposer gets the error. A removed ID never comes back.
 Who votes is raft's to say: where the stored members differ from its ConfState, `Cluster.repair` makes them agree.
 
+Over HTTP members travel as a JSON array of what bucket `members` holds (`wire`); members of 3.5 and 3.6 expect them in
+a snapshot's data as a tree of their own (`v2_store`). `versions` says what members of different releases agree on.
+
 Sources: etcd's membership rules and formats; Raft thesis §4 for changes, §4.2.1 for learners.
 """
 
@@ -35,24 +38,45 @@ from quorate.membership.cluster import Cluster
 from quorate.membership.ids import cluster_id, member_id
 from quorate.membership.initial import new_cluster, parse_initial_cluster
 from quorate.membership.reconfig import check_add, check_promote, check_remove
+from quorate.membership.v2_store import encode_v2_store
+from quorate.membership.versions import (
+    MIN_CLUSTER_VERSION,
+    ClusterVersionTooHigh,
+    Minor,
+    check_not_above,
+    decide,
+    parse_target,
+    parse_version,
+)
+from quorate.membership.wire import decode_members, encode_members
 from quorate.storage.schema import Downgrade
 from quorate.storage.schema import MemberRecord as Member
 
 __all__ = [
+    "MIN_CLUSTER_VERSION",
     "Cluster",
+    "ClusterVersionTooHigh",
     "Downgrade",
     "Member",
+    "Minor",
     "add_change",
     "check_add",
+    "check_not_above",
     "check_peer_urls",
     "check_promote",
     "check_remove",
     "cluster_id",
     "conf_change_context",
+    "decide",
+    "decode_members",
+    "encode_members",
+    "encode_v2_store",
     "member_id",
     "new_cluster",
     "new_member",
     "parse_initial_cluster",
+    "parse_target",
+    "parse_version",
     "promote_change",
     "remove_change",
     "update_change",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from quorate.api import errors
 from quorate.api.raftpb import ConfChange, ConfChangeType, ConfState
@@ -22,6 +22,10 @@ class Cluster:
         self.id = cluster_id
         self.local_id = local_id
         self.max_learners = max_learners
+        self.version_changed: Callable[[], None] = _nothing
+        """Called after the version has changed, also by a reload."""
+        self.is_restricted = True
+        """True while this member may not serve every call: no version is decided yet, or it is a learner."""
         self.reload(store)
 
     @classmethod
@@ -38,6 +42,8 @@ class Cluster:
         self._removed = set(schema.removed_members(store))
         self._version = schema.get_cluster_version(store)
         self._downgrade = schema.get_downgrade(store)
+        self._judge()
+        self.version_changed()
 
     # What it is.
 
@@ -67,6 +73,10 @@ class Cluster:
     def is_removed(self, number: int) -> bool:
         """True for an ID that was a member once; its messages are refused."""
         return number in self._removed
+
+    def removed(self) -> list[int]:
+        """All such IDs, ascending."""
+        return sorted(self._removed)
 
     @property
     def is_local_learner(self) -> bool:
@@ -127,6 +137,8 @@ class Cluster:
         """Agree on a version, X.Y.0."""
         self._version = version
         schema.put_cluster_version(self._store, version)
+        self._judge()
+        self.version_changed()
 
     def set_downgrade(self, downgrade: Downgrade) -> None:
         """Begin a downgrade job, or end it with `Downgrade()`."""
@@ -179,7 +191,16 @@ class Cluster:
     def _keep(self, member: MemberRecord) -> None:
         self._members[member.id] = member
         schema.put_member(self._store, member)
+        self._judge()
 
     def _forget(self, number: int) -> None:
         del self._members[number]
         schema.delete_member(self._store, number)
+        self._judge()
+
+    def _judge(self) -> None:
+        self.is_restricted = self._version is None or self.is_local_learner
+
+
+def _nothing() -> None:
+    """Nobody wants to know."""

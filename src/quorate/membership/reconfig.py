@@ -31,15 +31,18 @@ def check_promote(cluster: Cluster) -> None:
         raise errors.NotEnoughStarted()
 
 
-def check_remove(cluster: Cluster, number: int, connected: Collection[int]) -> None:
-    """Before a member is removed. Raises NotEnoughStarted, Unhealthy."""
+def check_remove(cluster: Cluster, number: int, connected: Collection[int], is_linked: bool) -> None:
+    """Before a member is removed; `is_linked` tells whether there is a link to it now, however young.
+
+    Raises NotEnoughStarted, Unhealthy.
+    """
     voters = cluster.voters()
     if all(voter.id != number for voter in voters):
         return
     left = [voter for voter in voters if voter.id != number]
     if sum(map(_is_started, left)) < _quorum(len(left)):
         raise errors.NotEnoughStarted()
-    if number != cluster.local_id and number not in connected:
+    if number != cluster.local_id and not is_linked:
         return  # removing what is down anyway makes nothing worse
     if _count_connected(cluster, voters, connected) - 1 < 1 + (len(voters) - 1) // 2:
         raise errors.Unhealthy()

@@ -1,10 +1,11 @@
-"""Service Maintenance: status, hashes, alarms. All of it speaks of the member that is asked, except alarms."""
+"""Service Maintenance: status, hashes, alarms, leadership, downgrade. Status and hashes: of the asked member alone."""
 
 from __future__ import annotations
 
 from quorate.api import errors
 from quorate.api.pb import rpc_pb2
 from quorate.server import Server
+from quorate.server.transfer import move_leader
 from quorate.transport.grpc import Context
 from quorate.version import ETCD_VERSION
 
@@ -18,6 +19,7 @@ class Maintenance:
 
     async def status(self, request: rpc_pb2.StatusRequest, context: Context) -> bytes:
         server = self._server
+        downgrade = server.cluster.downgrade
         reply = rpc_pb2.StatusResponse(
             version=ETCD_VERSION,
             dbSize=server.backend.size(),
@@ -28,7 +30,8 @@ class Maintenance:
             raftAppliedIndex=server.applied_index,
             storageVersion=server.storage_version,
             dbSizeQuota=server.quota.limit,
-            downgradeInfo=rpc_pb2.DowngradeInfo(),
+            downgradeInfo=rpc_pb2.DowngradeInfo(enabled=downgrade.enabled, targetVersion=downgrade.target),
+            isLearner=server.cluster.is_local_learner,
             errors=server.complaints(),
         )
         return self._header(0) + reply.SerializeToString()
@@ -49,3 +52,20 @@ class Maintenance:
             raise errors.UnknownMethod()
         applied = await self._server.propose("alarm", request)
         return self._header(applied.revision) + applied.body
+
+    async def move_leader(self, request: rpc_pb2.MoveLeaderRequest, context: Context) -> bytes:
+        await move_leader(self._server, request.targetID, self._server.config.request_timeout)
+        return self._header(0) + rpc_pb2.MoveLeaderResponse().SerializeToString()
+
+    async def downgrade(self, request: rpc_pb2.DowngradeRequest, context: Context) -> bytes:
+        versions = self._server.versions
+        match request.action:
+            case rpc_pb2.DowngradeRequest.VALIDATE:
+                version = await versions.validate_downgrade(request.version)
+            case rpc_pb2.DowngradeRequest.ENABLE:
+                version = await versions.enable_downgrade(request.version)
+            case rpc_pb2.DowngradeRequest.CANCEL:
+                version = await versions.cancel_downgrade()
+            case _:
+                raise errors.UnknownMethod()
+        return self._header(0) + rpc_pb2.DowngradeResponse(version=version).SerializeToString()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NoReturn
 
 from google.protobuf.message import Message
@@ -19,11 +21,15 @@ from quorate.v3rpc.lease import Lease
 from quorate.v3rpc.maintenance import Maintenance
 from quorate.v3rpc.watch import Watch
 
+WANTS_LEADER = "hasleader"
+"""Metadata of a caller that would rather be refused than wait for a leader; the value is "true"."""
+READ_METADATA = 1024
+"""Metadata known to be in order, of as many clients."""
+
 UnaryHandler = Callable[[Any, Context], bytes | Coroutine[Any, Any, bytes]]
 
 NOT_BUILT = {
-    "etcdserverpb.Cluster": ("MemberAdd", "MemberRemove", "MemberUpdate", "MemberPromote"),
-    "etcdserverpb.Maintenance": ("Defragment", "Snapshot", "MoveLeader", "Downgrade"),
+    "etcdserverpb.Maintenance": ("Defragment", "Snapshot"),
     "etcdserverpb.Auth": (
         "AuthEnable",
         "AuthDisable",
@@ -58,13 +64,17 @@ def build_methods(server: Server) -> Mapping[str, Method]:
     def unary(request: type[Message], handle: UnaryHandler) -> Unary:
         return Unary(request.FromString, rules.guard(handle))
 
+    def patient(request: type[Message], handle: Callable[[Any, Context], Coroutine[Any, Any, bytes]]) -> Unary:
+        """A handler that waits for more than plain futures, so that it needs a task."""
+        return Unary(request.FromString, rules.guard(_in_task(handle)))
+
     def write(request: type[Message], handle: UnaryHandler) -> Unary:
         """A handler that wants the bytes of its request as well."""
         parse = request.FromString
         return Unary(lambda body: (parse(body), body), rules.guard(handle))
 
     methods: dict[str, Method] = {
-        "/etcdserverpb.KV/Range": unary(rpc_pb2.RangeRequest, kv.range),
+        "/etcdserverpb.KV/Range": Unary(rpc_pb2.RangeRequest.FromString, rules.guard(kv.range, _is_serializable)),
         "/etcdserverpb.KV/Put": write(rpc_pb2.PutRequest, kv.put),
         "/etcdserverpb.KV/DeleteRange": write(rpc_pb2.DeleteRangeRequest, kv.delete_range),
         "/etcdserverpb.KV/Txn": write(rpc_pb2.TxnRequest, kv.txn),
@@ -78,13 +88,21 @@ def build_methods(server: Server) -> Mapping[str, Method]:
         "/etcdserverpb.Lease/LeaseKeepAlive": Bidi(
             rpc_pb2.LeaseKeepAliveRequest.FromString, rules.guard_bidi(lease.keep_alive)
         ),
-        "/etcdserverpb.Lease/LeaseTimeToLive": unary(rpc_pb2.LeaseTimeToLiveRequest, lease.time_to_live),
+        "/etcdserverpb.Lease/LeaseTimeToLive": patient(rpc_pb2.LeaseTimeToLiveRequest, lease.time_to_live),
         "/etcdserverpb.Lease/LeaseLeases": unary(rpc_pb2.LeaseLeasesRequest, lease.leases),
         "/etcdserverpb.Cluster/MemberList": unary(rpc_pb2.MemberListRequest, cluster.member_list),
-        "/etcdserverpb.Maintenance/Status": unary(rpc_pb2.StatusRequest, maintenance.status),
+        "/etcdserverpb.Cluster/MemberAdd": patient(rpc_pb2.MemberAddRequest, cluster.member_add),
+        "/etcdserverpb.Cluster/MemberRemove": patient(rpc_pb2.MemberRemoveRequest, cluster.member_remove),
+        "/etcdserverpb.Cluster/MemberUpdate": patient(rpc_pb2.MemberUpdateRequest, cluster.member_update),
+        "/etcdserverpb.Cluster/MemberPromote": patient(rpc_pb2.MemberPromoteRequest, cluster.member_promote),
+        "/etcdserverpb.Maintenance/Status": Unary(
+            rpc_pb2.StatusRequest.FromString, rules.guard(maintenance.status, _always)
+        ),
         "/etcdserverpb.Maintenance/Hash": unary(rpc_pb2.HashRequest, maintenance.hash),
         "/etcdserverpb.Maintenance/HashKV": unary(rpc_pb2.HashKVRequest, maintenance.hash_kv),
         "/etcdserverpb.Maintenance/Alarm": unary(rpc_pb2.AlarmRequest, maintenance.alarm),
+        "/etcdserverpb.Maintenance/MoveLeader": patient(rpc_pb2.MoveLeaderRequest, maintenance.move_leader),
+        "/etcdserverpb.Maintenance/Downgrade": patient(rpc_pb2.DowngradeRequest, maintenance.downgrade),
         "/grpc.health.v1.Health/Check": unary(health_pb2.HealthCheckRequest, health.check),
         "/grpc.health.v1.Health/List": unary(health_pb2.HealthListRequest, health.list),
         "/grpc.health.v1.Health/Watch": ServerStreaming(
@@ -98,38 +116,97 @@ def build_methods(server: Server) -> Mapping[str, Method]:
 
 
 class _Rules:
-    """What is checked before any handler runs."""
+    """What is checked before any handler runs: is there a version all agree on, may a learner answer this, can the
+    caller's version be read, is there a leader for those who want one."""
 
     def __init__(self, server: Server) -> None:
         self._server = server
+        self._cluster = server.cluster
+        self._read: dict[int, Metadata] = {}
+        """Metadata that was looked at, by identity; calls of one client share it."""
 
-    def check(self, metadata: Metadata) -> None:
-        """Raises NoLeader when the caller asks for a leader and this member knows none."""
-        if not self._server.leader_id and metadata.get("hasleader") == "true":
+    def check_member(self, learner_serves: bool) -> None:
+        """For a member that does not serve every call. Raises NotCapable, NotSupportedForLearner."""
+        if self._cluster.version is None:
+            raise errors.NotCapable()
+        if not learner_serves:
+            raise errors.NotSupportedForLearner()
+
+    def check_caller(self, metadata: Metadata) -> None:
+        """Raises InvalidClientApiVersion, NoLeader."""
+        if self._read.get(id(metadata)) is not metadata:
+            self._read_metadata(metadata)
+        if not self._server.leader_id and metadata.get(WANTS_LEADER) == "true":
             raise errors.NoLeader()
 
-    def guard(self, handle: UnaryHandler) -> UnaryHandler:
+    def _read_metadata(self, metadata: Metadata) -> None:
+        """The API version of a client must be text, that is all."""
+        try:
+            (metadata.get("client-api-version") or "").encode()
+        except UnicodeEncodeError:
+            raise errors.InvalidClientApiVersion() from None
+        if len(self._read) >= READ_METADATA:
+            self._read.clear()
+        self._read[id(metadata)] = metadata
+
+    def guard(self, handle: UnaryHandler, learner_serves: Callable[[Any], bool] | None = None) -> UnaryHandler:
+        """`handle` behind the rules; `learner_serves(request)` tells what a learner may answer, None for nothing."""
+
         def guarded(request: Any, context: Context) -> bytes | Coroutine[Any, Any, bytes]:
-            self.check(context.metadata)
+            if self._cluster.is_restricted:
+                self.check_member(learner_serves is not None and learner_serves(request))
+            self.check_caller(context.metadata)
             return handle(request, context)
 
         return guarded
 
+    def watched(self, stream: Stream, learner_serves: bool) -> AbstractContextManager[None]:
+        """Around a stream that has passed the rules; one that wants a leader ends when there is none for too long.
+
+        Raises as both of the others."""
+        if self._cluster.is_restricted:
+            self.check_member(learner_serves)
+        metadata = stream.context.metadata
+        self.check_caller(metadata)
+        if metadata.get(WANTS_LEADER) != "true":
+            return nullcontext()
+        return self._server.leader_watch.guard(lambda: stream.fail(errors.NoLeader()))
+
     def guard_stream(
-        self, handle: Callable[[Any, Stream], Awaitable[None]]
+        self, handle: Callable[[Any, Stream], Awaitable[None]], learner_serves: bool = False
     ) -> Callable[[Any, Stream], Awaitable[None]]:
         async def guarded(request: Any, stream: Stream) -> None:
-            self.check(stream.context.metadata)
-            await handle(request, stream)
+            with self.watched(stream, learner_serves):
+                await handle(request, stream)
 
         return guarded
 
     def guard_bidi(self, handle: Callable[[Stream], Awaitable[None]]) -> Callable[[Stream], Awaitable[None]]:
         async def guarded(stream: Stream) -> None:
-            self.check(stream.context.metadata)
-            await handle(stream)
+            with self.watched(stream, False):
+                await handle(stream)
 
         return guarded
+
+
+def _always(request: rpc_pb2.StatusRequest) -> bool:
+    return True
+
+
+def _is_serializable(request: rpc_pb2.RangeRequest) -> bool:
+    return request.serializable
+
+
+def _in_task(handle: Callable[[Any, Context], Coroutine[Any, Any, bytes]]) -> UnaryHandler:
+    async def run(request: Any, context: Context) -> bytes:
+        task = asyncio.get_running_loop().create_task(handle(request, context))
+        try:
+            return await task
+        except asyncio.CancelledError:
+            task.cancel()  # the caller is gone
+            raise
+
+    return run
 
 
 def _not_built(service: str, name: str) -> UnaryHandler:
