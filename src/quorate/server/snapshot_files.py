@@ -1,0 +1,134 @@
+"""Whole databases on their way to and from a peer: backend ──► bbolt file, bbolt file ──► backend file.
+
+    member/snap/tmp.*                     a bbolt file being made, sent or received; means nothing after a restart
+    member/snap/<index, 16 hex>.snap.db   a received database as backend file, whole; waits to take the place of `db`
+    member/snap/<…>.snap.db.tmp           the same, not yet whole
+
+A peer's file is turned into a backend file before raft hears of the snapshot, so that nothing can fail or take long
+between the moment raft has accepted it and the moment it is in place. Two snapshots may wait at a time: a received file
+stays until it is applied or a later one is (etcd 18055).
+
+`export` and `take_in` are generators: whoever owns the loop takes a bite, about a millisecond of work or of waiting for
+the disk, and gives others their turn. Closing one takes back what it made.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Generator, Iterator
+from pathlib import Path
+
+from quorate.api.raftpb import ConfState
+from quorate.pkg.jsonlog import get_log
+from quorate.storage import bbolt, schema
+from quorate.storage.backend import Bucket, View, load
+
+log = get_log(__name__)
+
+_RECEIVED = re.compile(r"([0-9a-f]{16})\.snap\.db")
+_TEMPORARY = re.compile(r"tmp\..+|[0-9a-f]{16}\.snap\.db(\.tmp|\.tmp-lock|-lock)")
+
+
+def export(view: View, path: str | Path) -> Generator[None, None, int]:
+    """Write the rows of `view` to `path` as a bbolt file that etcd takes as a member's database; its size in bytes.
+
+    Yields between bites. The caller closes the view, and soon: pages freed while it is open are not used again.
+    Raises OSError.
+    """
+    return (yield from bbolt.write(path, ((bucket.name, view.scan(bucket)) for bucket in schema.BUCKETS)))
+
+
+def take_in(
+    bbolt_path: str | Path, path: str | Path, conf_state: ConfState, index: int, term: int
+) -> Generator[None, None, None]:
+    """Turn a peer's bbolt file into a backend file at `path`, durable when this ends. Yields between bites.
+
+    `conf_state`, `index` and `term` are the snapshot's, and become those of the new file, unless the old one stands at
+    a later entry: then it keeps what it tells. It may stand at an earlier one too: etcd before 3.5.3 let its index lag
+    behind entries that changed no row. Everything up to the snapshot is in it either way.
+    Raises BboltError for a damaged file, BackendError for rows that cannot be stored, OSError.
+    """
+    reader = bbolt.Reader.open(bbolt_path)
+    try:
+        known = {bucket.name for bucket in schema.BUCKETS}
+        for name in reader.buckets():
+            if name not in known:
+                log.warn("left an unknown bucket out of a received database", bucket=name.decode(errors="replace"))
+        meta = _Rows(reader.scan(schema.META.name))
+        _complete(meta, conf_state, index, term)
+        yield from load(path, schema.BUCKETS, _rows(reader, meta))
+    finally:
+        reader.close()
+
+
+def database_path(snap_dir: Path, index: int) -> Path:
+    """Where the received database of the snapshot at `index` waits."""
+    return snap_dir / f"{index:016x}.snap.db"
+
+
+def remove_superseded(snap_dir: Path, index: int) -> None:
+    """Remove received databases that nobody waits for once the snapshot at `index` is in place: those up to it."""
+    for entry in snap_dir.iterdir():
+        match = _RECEIVED.fullmatch(entry.name)
+        if match and int(match[1], 16) <= index:
+            entry.unlink(missing_ok=True)
+            log.info("removed a received database that is no longer needed", path=str(entry))
+
+
+def remove_leftovers(snap_dir: Path) -> None:
+    """Remove what a stopped process left: temporary files, and received databases. To be called at a start, when the
+    database that the log asks for is in place."""
+    for entry in snap_dir.iterdir():
+        if _RECEIVED.fullmatch(entry.name) or _TEMPORARY.fullmatch(entry.name):
+            entry.unlink(missing_ok=True)
+            log.info("removed a leftover file", path=str(entry))
+
+
+class _Rows:
+    """The rows of bucket `meta`, few, in memory; a `schema.Store`."""
+
+    def __init__(self, rows: Iterator[tuple[bytes, bytes]]) -> None:
+        self._rows = dict(rows)
+
+    def put(self, bucket: Bucket, key: bytes, value: bytes) -> None:
+        assert bucket is schema.META
+        self._rows[key] = value
+
+    def delete(self, bucket: Bucket, key: bytes) -> None:
+        assert bucket is schema.META
+        self._rows.pop(key, None)
+
+    def get(self, bucket: Bucket, key: bytes) -> bytes | None:
+        assert bucket is schema.META
+        return self._rows.get(key)
+
+    def scan(
+        self, bucket: Bucket, start: bytes = b"", end: bytes | None = None, limit: int = 0
+    ) -> Iterator[tuple[bytes, bytes]]:
+        assert bucket is schema.META
+        chosen = sorted(row for row in self._rows.items() if row[0] >= start and (end is None or row[0] < end))
+        return iter(chosen[: limit or None])
+
+
+def _complete(meta: _Rows, conf_state: ConfState, index: int, term: int) -> None:
+    """Make `meta` tell an index, a term and who votes, at the snapshot's entry or behind it."""
+    stands = schema.get_applied(meta)
+    if stands.index <= index:
+        # Who votes is the snapshot's to say: a database restored from a backup tells the voters of its old cluster
+        # until the next change.
+        if stands.index < index:
+            log.info("a received database lags behind its snapshot", consistent_index=stands.index, index=index)
+        schema.put_applied(meta, index, term)
+        schema.put_conf_state(meta, conf_state)
+        return
+    if not stands.term:
+        schema.put_applied(meta, stands.index, term)
+    if schema.get_conf_state(meta) is None:
+        schema.put_conf_state(meta, conf_state)
+
+
+def _rows(reader: bbolt.Reader, meta: _Rows) -> Iterator[tuple[Bucket, bytes, bytes]]:
+    for bucket in schema.BUCKETS:
+        rows = meta.scan(bucket) if bucket is schema.META else reader.scan(bucket.name)
+        for key, value in rows:
+            yield bucket, key, value
