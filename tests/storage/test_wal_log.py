@@ -305,3 +305,34 @@ def test_a_full_disk_at_creation_leaves_no_log(tmp_path: Path, monkeypatch: pyte
     monkeypatch.undo()
     assert not exists(FILES, str(tmp_path / "wal"))
     made(tmp_path / "wal").close()
+
+
+def test_entries_that_a_later_leader_overruled_do_not_come_back_behind_a_snapshot(tmp_path: Path) -> None:
+    wal = made(tmp_path / "wal")
+    wal.save(HardState(1, 0, 10), run(1, 20))
+    wal.save(HardState(2, 0, 12), run(11, 12, term=2))
+    wal.save(HardState(2, 0, 12), (), WalSnapshot(12, 2, ConfState((1,))))
+    wal.close()
+    assert read_only(FILES, str(tmp_path / "wal"), WalSnapshot(12, 2)).entries == []
+
+
+def test_a_snapshot_that_a_leader_sent_voids_what_the_log_held(tmp_path: Path) -> None:
+    sent = WalSnapshot(15, 3, ConfState((1,)), replaces_log=True)
+    wal = made(tmp_path / "wal")
+    wal.save(HardState(1, 0, 10), run(1, 20))
+    wal.save(HardState(3, 0, 15), (), sent)
+    wal.close()
+    at = WalSnapshot(15, 3)
+    reopened, contents = opened(tmp_path / "wal", at)
+    assert contents.entries == []
+    reopened.save(HardState(3, 0, 16), run(16, 16, term=3))
+    reopened.close()
+    assert read_only(FILES, str(tmp_path / "wal"), at).entries == run(16, 16, term=3)
+
+
+def test_a_snapshot_of_the_own_state_leaves_the_entries_behind_it(tmp_path: Path) -> None:
+    wal = made(tmp_path / "wal")
+    wal.save(HardState(1, 0, 20), run(1, 20))
+    wal.save(HardState(1, 0, 20), (), WalSnapshot(15, 1, ConfState((1,))))
+    wal.close()
+    assert read_only(FILES, str(tmp_path / "wal"), WalSnapshot(15, 1)).entries == run(16, 20)

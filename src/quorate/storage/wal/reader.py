@@ -155,6 +155,8 @@ class _Reading:
         self.offset = 0
         self.crc = 0
         self.last_index = 0
+        self._previous = b""
+        """The last record's data if it was a snapshot."""
 
     def segment(self, segment: str, data: bytes, last: bool) -> None:
         entries = self.entries
@@ -169,13 +171,16 @@ class _Reading:
                 self.last_index = index = message.Index
                 place = index - first
                 if place < 0:
-                    pass
+                    # Whatever followed an entry that was written anew is void (Raft thesis §3.5), also behind `at`.
+                    entries.clear()
                 elif place == len(entries):
                     entries.append(_make(Entry, (message.Term, index, message.Data, message.Type)))
                 else:
                     self._replace(place, Entry(message.Term, index, message.Data, message.Type), segment)
+                self._previous = b""
             else:
                 self._other(kind, payload, segment)
+                self._previous = payload if kind == SNAPSHOT else b""
             self.crc, self.offset = crc, end
 
     def _replace(self, place: int, entry: Entry, segment: str) -> None:
@@ -190,7 +195,11 @@ class _Reading:
         if kind == STATE:
             self.state = _decoded(decode_hard_state, payload, segment, self.offset)
         elif kind == SNAPSHOT:
-            self._snapshot(_decoded(decode_snapshot, payload, segment, self.offset), segment)
+            snapshot = _decoded(decode_snapshot, payload, segment, self.offset)
+            self._snapshot(snapshot, segment)
+            if payload == self._previous:  # written twice: it replaced the log
+                self.entries.clear()
+                self.last_index = snapshot.index
         elif kind == METADATA:
             if self.metadata is not None and payload != self.metadata:
                 raise MetadataConflict(segment, self.offset, "the segment belongs to another member or cluster")

@@ -34,6 +34,9 @@ class WalSnapshot(NamedTuple):
     index: int = 0  # type: ignore[assignment]
     term: int = 0
     conf_state: ConfState | None = None
+    replaces_log: bool = False
+    """For writing: a leader sent it, and what the log held until now is void. The record is written twice, which says
+    so to a reader and nothing to one of etcd's."""
 
 
 class Cut(NamedTuple):
@@ -82,8 +85,9 @@ class Encoder:
         parts: list[bytes] = []
         if snapshot is not None:
             assert snapshot.conf_state is not None or not snapshot.index
-            parts.append(self._frame(SNAPSHOT, encode_snapshot(snapshot)))
-            self.last_index = max(self.last_index, snapshot.index)
+            data = encode_snapshot(snapshot)
+            parts.extend([self._frame(SNAPSHOT, data) for _ in range(1 + snapshot.replaces_log)])
+            self.last_index = snapshot.index if snapshot.replaces_log else max(self.last_index, snapshot.index)
             sync = True
         if entries:
             self._entries(entries, parts)
@@ -94,11 +98,11 @@ class Encoder:
             # A commit index alone may be lost: it is learned again (Raft thesis §3.8). Term and vote are promises.
             sync = sync or hard_state[:2] != self.state[:2]
             self.state = hard_state
-        data = b"".join(parts)
-        self.offset += len(data)
+        written = b"".join(parts)
+        self.offset += len(written)
         if self.offset < self.segment_bytes:
-            return Batch(data, sync)
-        return Batch(data, True, self._next())
+            return Batch(written, sync)
+        return Batch(written, True, self._next())
 
     def _next(self) -> Cut:
         self.sequence += 1
