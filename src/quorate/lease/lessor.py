@@ -248,6 +248,10 @@ class Lessor:
             self._expiries.look_again(lease._expiry, now + self._retry_interval)
         return [lease.id for lease in ended]
 
+    def has_due_checkpoints(self, now: float) -> bool:
+        """Whether `checkpoints` may have something to give; never on other members."""
+        return self._checkpoints.is_due(now)
+
     def checkpoints(self, now: float) -> list[tuple[int, int]]:
         """(ID, seconds left) of leases of which it is time to note that; none on other members."""
         notes = []

@@ -49,6 +49,10 @@ class Timers(Generic[Owner]):
             timer.queued = timer.deadline = NEVER
         self._heap.clear()
 
+    def is_due(self, now: float) -> bool:
+        """False when no deadline has come; True may be a timer that was put off."""
+        return bool(self._heap) and self._heap[0][0] <= now
+
     def pop_due(self, now: float, limit: int) -> list[Owner]:
         """Owners of up to `limit` timers whose deadline is `now` or earlier, in the order in which they came due."""
         due: list[Owner] = []

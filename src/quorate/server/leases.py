@@ -1,19 +1,33 @@
-"""Leases while this member leads: renewals, expiry and checkpoints. Expiry is a proposal like any other write."""
+"""Leases as the cluster keeps them: the leader's clock counts, everyone else asks the leader. Expiry is a proposal.
+
+    client ──► any member ──POST /leases──► leader: confirm leadership ──► lessor.renew
+                                            leader: lessor.expired ──► confirm leadership ──► propose lease_revoke
+
+A stalled leader does not know that it was replaced, so nothing that shortens or lengthens a life is decided by its
+clock alone (etcd 15247). A revocation is proposed, and the time left noted, only after a quorum has confirmed the
+leadership *after* the decision. For a renewal a confirmation may be a few heartbeats old: no other member can be
+elected that soon after it, and whoever is gives every lease its whole time again.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from quorate.api import errors
 from quorate.api.pb import rpc_pb2
 from quorate.lease import TimeToLive
 from quorate.pkg.jsonlog import get_log
+from quorate.server import peer_calls
 
 if TYPE_CHECKING:
     from quorate.server.member import Server
 
 log = get_log(__name__)
+
+Answer = TypeVar("Answer")
 
 LOOK_INTERVAL = 0.5
 """Seconds between two looks for expired leases."""
@@ -21,51 +35,183 @@ MAX_EXPIRED = 500
 """Leases expired in one look."""
 MAX_REVOKES = 16
 """Revocations under way at a time."""
+FRESH_HEARTBEATS = 3
+"""Heartbeats for which a confirmed leadership lets leases be renewed; less than an election takes."""
+APPLY_WAIT = 1.0
+"""Seconds that the leader waits for its own state before it says that a lease is not there (etcd 13675)."""
+MAX_FORWARDS = 64
+"""Questions to the leader under way at a time."""
+RETRY_PAUSE = 0.05
+"""Seconds before the leader is asked once more, and between looks whether it leads while an answer is awaited."""
 
 
 class LeaseKeeper:
-    """Answers for leases and revokes those that ran out."""
+    """Answers for leases and, on the leader, revokes those that ran out."""
 
     def __init__(self, server: Server) -> None:
         self._server = server
         self._loop = asyncio.get_running_loop()
         self._revoking: dict[int, asyncio.Task[None]] = {}
         self._slots = asyncio.Semaphore(MAX_REVOKES)
+        self._forwards = asyncio.Semaphore(MAX_FORWARDS)
+        self._noting = False
         self._look_at = 0.0
+        self._confirmed_term = 0
+        self._confirmed_at = 0.0
+        self._fresh_seconds = FRESH_HEARTBEATS * server.config.heartbeat_interval
 
     async def renew(self, lease_id: int) -> int:
-        """Start the lease's time anew; its TTL in seconds. Raises LeaseNotFound, and NotPrimaryLessor when this member
-        does not lead: only the leader's clock counts."""
-        server = self._server
-        await server.fresh()
-        if server.lessor.is_expired(lease_id, self._loop.time()):
-            # The client must learn that it came too late, not that it may go on.
-            await asyncio.wait([self._revocation(lease_id)])
-        if server.lessor.needs_checkpoint_reset(lease_id):
-            await server.propose("lease_checkpoint", _checkpoint([(lease_id, 0)]))
-        return server.lessor.renew(lease_id, self._loop.time())
+        """Start the lease's time anew; its TTL in seconds.
 
-    async def time_to_live(self, lease_id: int) -> TimeToLive | None:
-        """Time left, time granted and keys of a lease, or None if there is no such lease."""
-        await self._server.fresh()
+        Raises LeaseNotFound; NotPrimaryLessor on a leader that could not confirm that it leads; NoLeader, Timeout,
+        TimeoutWaitApplied.
+        """
+        if self._server.is_leader:
+            try:
+                return await self.renew_here(lease_id)
+            except errors.NotPrimaryLessor:
+                if not self._has_another_leader():
+                    raise
+        return await self._ask_leader(partial(self.renew_here, lease_id), partial(self._renew_there, lease_id))
+
+    async def time_to_live(self, lease_id: int, keys: bool = True) -> TimeToLive | None:
+        """Time left, time granted and keys of a lease, or None if there is no such lease.
+
+        Raises LeaderChanged, NoLeader, Timeout, TimeoutWaitApplied.
+        """
+        here = partial(self.time_to_live_here, lease_id, keys)
         try:
-            return self._server.lessor.time_to_live(lease_id, self._loop.time())
+            if self._server.is_leader:
+                return await here()
+            return await self._ask_leader(here, partial(self._time_to_live_there, lease_id, keys))
         except errors.LeaseNotFound:
             return None
+        except errors.NotPrimaryLessor:
+            raise errors.LeaderChanged() from None
 
     def ids(self) -> list[int]:
-        """All leases, the first to expire first."""
+        """All leases; on the leader the first to expire first."""
         return [lease.id for lease in self._server.lessor.leases()]
+
+    # The leader's answers, for own clients and for other members.
+
+    async def renew_here(self, lease_id: int) -> int:
+        """Renew by this member's clock. Raises NotPrimaryLessor, LeaseNotFound, Timeout, TimeoutWaitApplied."""
+        lessor = self._server.lessor
+        await self._confirm_leadership(self._fresh_seconds)
+        if not lessor.exists(lease_id):
+            await self.catch_up()
+        deadline = self._loop.time() + self._server.config.request_timeout
+        while True:  # whatever was waited for, the lease may be another one by now (etcd 20615)
+            if lessor.is_expired(lease_id, self._loop.time()):
+                # The client must learn that it came too late, not that it may go on.
+                await self._revoked(lease_id, deadline)
+            elif lessor.needs_checkpoint_reset(lease_id):
+                await self._server.propose("lease_checkpoint", _checkpoint([(lease_id, 0)]))
+            else:
+                return lessor.renew(lease_id, self._loop.time())
+
+    async def time_to_live_here(self, lease_id: int, keys: bool) -> TimeToLive:
+        """What this member's clock says. Raises NotPrimaryLessor, LeaseNotFound, TimeoutWaitApplied."""
+        await self._confirm_leadership(self._fresh_seconds)
+        await self.catch_up()
+        return self._server.lessor.time_to_live(lease_id, self._loop.time(), keys)
+
+    async def catch_up(self) -> None:
+        """Return once everything committed is applied. Raises TimeoutWaitApplied."""
+        if self._server.applied_index < self._server.committed_index:
+            await self._server.catch_up(APPLY_WAIT)
+
+    async def _confirm_leadership(self, seconds: float) -> None:
+        """Have a quorum confirm that this member leads, unless that was done in the last `seconds`.
+
+        Raises NotPrimaryLessor when it does not, or cannot know.
+        """
+        server = self._server
+        now = self._loop.time()
+        if server.is_leader and server.term == self._confirmed_term and now - self._confirmed_at < seconds:
+            return
+        barrier = server.read_barrier()
+        while server.is_leader and barrier is not None and not barrier.done():
+            await asyncio.wait([barrier], timeout=RETRY_PAUSE)
+        if barrier is not None and barrier.done() and (err := barrier.exception()) is not None:
+            raise err if isinstance(err, errors.Stopped) else errors.NotPrimaryLessor()
+        if not server.is_leader:
+            raise errors.NotPrimaryLessor()
+        self._confirmed_term, self._confirmed_at = server.term, now
+
+    async def _revoked(self, lease_id: int, deadline: float) -> None:
+        """Return when the revocation of an expired lease has ended, well or not. Raises Timeout."""
+        now = self._loop.time()
+        if now >= deadline:
+            raise errors.Timeout()
+        await asyncio.wait([self._revocation(lease_id)], timeout=deadline - now)
+        if self._server.lessor.is_expired(lease_id, now):
+            await asyncio.sleep(RETRY_PAUSE)
+
+    # What followers ask of the leader.
+
+    def _has_another_leader(self) -> bool:
+        return self._server.leader_id != 0 and not self._server.is_leader
+
+    async def _ask_leader(
+        self, here: Callable[[], Awaitable[Answer]], there: Callable[[str, float], Coroutine[Any, Any, Answer]]
+    ) -> Answer:
+        """The answer of whoever leads, asked until there is one: `here` if that is this member, else `there`, given a
+        peer URL and the seconds left.
+
+        Raises NoLeader, Timeout when the request timeout is over, and the leader's verdict.
+        """
+        server = self._server
+        deadline = self._loop.time() + server.config.request_timeout
+        while (left := deadline - self._loop.time()) > 0:
+            leader = server.cluster.member(server.leader_id)
+            if leader is not None and server.is_leader:
+                try:
+                    return await here()
+                except errors.NotPrimaryLessor as err:
+                    log.debug("cannot confirm to lead", error=str(err))
+            elif leader is not None:
+                for url in leader.peer_urls:
+                    try:
+                        async with self._forwards:
+                            return await self._while_it_leads(leader.id, there(url, left))
+                    except peer_calls.PeerCallError as err:
+                        log.debug("the leader did not answer for a lease", url=url, error=str(err))
+            await asyncio.sleep(RETRY_PAUSE)
+        raise errors.Timeout() if server.leader_id else errors.NoLeader()
+
+    async def _while_it_leads(self, leader_id: int, call: Coroutine[Any, Any, Answer]) -> Answer:
+        """The result of `call`, given up when another member leads: a leader that hangs need not be waited for."""
+        task = self._loop.create_task(call)
+        try:
+            while not task.done():
+                await asyncio.wait([task], timeout=RETRY_PAUSE)
+                if not task.done() and self._server.leader_id not in (0, leader_id):
+                    raise peer_calls.PeerCallError("it leads no more")
+            return task.result()
+        finally:
+            task.cancel()
+
+    async def _renew_there(self, lease_id: int, url: str, seconds: float) -> int:
+        return await peer_calls.renew(self._server.http, url, lease_id, seconds)
+
+    async def _time_to_live_there(self, lease_id: int, keys: bool, url: str, seconds: float) -> TimeToLive:
+        return await peer_calls.time_to_live(self._server.http, url, lease_id, keys, seconds)
+
+    # What the leader does by itself.
 
     def tick(self, now: float) -> None:
         """Revoke what ran out, and note the time left of long leases, so that a new leader does not start them anew."""
         if now < self._look_at or not self._server.is_leader:
             return
         self._look_at = now + LOOK_INTERVAL
-        for lease_id in self._server.lessor.expired(now, MAX_EXPIRED):
+        lessor = self._server.lessor
+        for lease_id in lessor.expired(now, MAX_EXPIRED):
             self._revocation(lease_id)
-        if checkpoints := self._server.lessor.checkpoints(now):
-            self._server.spawn(self._propose_checkpoints(checkpoints))
+        if lessor.has_due_checkpoints(now) and not self._noting:
+            self._noting = True
+            self._server.spawn(self._propose_checkpoints())
 
     def _revocation(self, lease_id: int) -> asyncio.Task[None]:
         """The one revocation of a lease that is under way; begun here if there is none."""
@@ -76,19 +222,26 @@ class LeaseKeeper:
     async def _revoke(self, lease_id: int) -> None:
         try:
             async with self._slots:
-                await self._server.propose("lease_revoke", rpc_pb2.LeaseRevokeRequest(ID=lease_id))
-        except errors.LeaseNotFound:
-            pass
+                await self._confirm_leadership(0)
+                if self._server.lessor.is_expired(lease_id, self._loop.time()):
+                    await self._server.propose("lease_revoke", rpc_pb2.LeaseRevokeRequest(ID=lease_id))
+        except (errors.LeaseNotFound, errors.NotPrimaryLessor):
+            pass  # somebody was quicker; or it is not for this member to say
         except errors.EtcdError as err:
             log.warn("failed to revoke an expired lease", lease_id=f"{lease_id:016x}", error=str(err))
         finally:
             self._revoking.pop(lease_id, None)
 
-    async def _propose_checkpoints(self, checkpoints: list[tuple[int, int]]) -> None:
+    async def _propose_checkpoints(self) -> None:
         try:
-            await self._server.propose("lease_checkpoint", _checkpoint(checkpoints))
+            await self._confirm_leadership(0)
+            # Taken only now, and proposed without a pause: the reset of a later renewal must come behind them.
+            if checkpoints := self._server.lessor.checkpoints(self._loop.time()):
+                await self._server.propose("lease_checkpoint", _checkpoint(checkpoints))
         except errors.EtcdError as err:
-            log.warn("failed to checkpoint leases", count=len(checkpoints), error=str(err))
+            log.warn("failed to checkpoint leases", error=str(err))
+        finally:
+            self._noting = False
 
 
 def _checkpoint(checkpoints: list[tuple[int, int]]) -> rpc_pb2.LeaseCheckpointRequest:

@@ -40,13 +40,12 @@ class Lease:
             await stream.drain()
 
     async def time_to_live(self, request: rpc_pb2.LeaseTimeToLiveRequest, context: Context) -> bytes:
-        found = await self._server.leases.time_to_live(request.ID)
+        found = await self._server.leases.time_to_live(request.ID, request.keys)
         reply = rpc_pb2.LeaseTimeToLiveResponse(ID=request.ID, TTL=-1)
         if found is not None:
             reply.TTL = found.ttl
             reply.grantedTTL = found.granted_ttl
-            if request.keys:
-                reply.keys.extend(found.keys)
+            reply.keys.extend(found.keys)
         return self._header(0) + reply.SerializeToString()
 
     async def leases(self, request: rpc_pb2.LeaseLeasesRequest, context: Context) -> bytes:
