@@ -45,7 +45,7 @@ BODY_TIMEOUT = 300.0
 """Seconds the body may take; etcd gives a request as long."""
 
 PIECE_TIMEOUT = 60.0
-"""Seconds a streamed body may pause while its reader waits; the whole of it may take as long as it likes."""
+"""Seconds a streamed body may pause while its reader has room; the whole of it may take as long as it likes."""
 
 IDLE_TIMEOUT = 300.0
 """Seconds a connection may wait for its next request."""
@@ -330,10 +330,14 @@ class Http1Connection(asyncio.Protocol):
         """Hang up on a peer that may still be sending."""
         self._deaf = True
         self._reader = None
-        if self._transport.can_write_eof():
-            self._transport.write_eof()
-        self._transport.resume_reading()
         self._arm(LINGER)
+        self._transport.resume_reading()
+        try:
+            if self._transport.can_write_eof():
+                self._transport.write_eof()
+        except OSError:
+            # The peer has gone already, and the loop has not heard of it.
+            self._transport.abort()
 
     def _send(self, *events: Any) -> None:
         data = b"".join(self._h11.send(event) or b"" for event in events)
