@@ -253,8 +253,11 @@ def test_time_left_of_long_leases_is_noted_every_interval(store: Backend) -> Non
     lessor.promote(0.0, 1.0)
     lessor.grant(1, 1000, 0.0)
     lessor.grant(2, 300, 0.0)
+    assert not lessor.has_due_checkpoints(299.0)
     assert lessor.checkpoints(299.0) == []
+    assert lessor.has_due_checkpoints(300.0)
     assert lessor.checkpoints(300.0) == [(1, 700)]
+    assert not lessor.has_due_checkpoints(300.0)
     assert lessor.checkpoints(300.0) == []
     lessor.checkpoint(1, 700, 301.0)
     assert next(iter(schema.leases(store))) == schema.LeaseRecord(1, 1000, 700)

@@ -16,7 +16,7 @@ INT64 = range(-(1 << 63), 1 << 63)
 async def handle_hash(server: Server, request: HttpRequest) -> HttpResponse:
     """Answer a GET whose body is `{"revision":7}`; 0 is the revision of now."""
     if request.method != "GET":
-        return text_response(405, "Method not allowed", [("Allow", "GET")])
+        return text_response(405, "Method Not Allowed", [("Allow", "GET")])
     cluster_id = f"{server.cluster_id:x}"
     if request.header(CLUSTER_ID_HEADER.lower()) not in (None, "", cluster_id):
         return text_response(412, CLUSTER_ID_MISMATCH)

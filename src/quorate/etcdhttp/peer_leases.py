@@ -17,7 +17,7 @@ MAX_BODY = 64 * 1024
 async def handle_leases(server: Server, request: HttpRequest) -> HttpResponse:
     """Answer a POST to either path, as etcd words its answers."""
     if request.method != "POST":
-        return text_response(405, "Method not allowed")
+        return text_response(405, "Method Not Allowed")
     if len(request.body) > MAX_BODY:
         return text_response(413, "request body too large")
     internal = request.path == LEASES_INTERNAL_PATH
