@@ -130,6 +130,7 @@ async def test_a_request_reaches_the_handler_as_it_was_sent() -> None:
         ("//double//slash", "//double//slash"),
         ("http://host/absolute?x=1", "/absolute"),
         ("*", "*"),
+        ("http://[/", "http://[/"),
         ("/%ff", "/\ufffd"),
     ],
 )

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import socket
 import ssl
-import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from grpc_support import PREFIX, Peer, Service, request_headers, until
 from quorate.transport import mux
 from quorate.transport.grpc import Channel, GrpcServer, web_call
 from quorate.transport.grpc.framing import frame
-from quorate.transport.http2 import PREFACE, DataReceived, Headers, HeadersReceived, Limits, StreamReset
+from quorate.transport.http2 import PREFACE, DataReceived, ErrorCode, Headers, HeadersReceived, Limits, StreamReset
 from quorate.transport.mux import Listener, serve
 from quorate.transport.web import HttpRequest, HttpResponse, text_response
 
@@ -53,6 +52,8 @@ async def web(request: HttpRequest) -> HttpResponse:
             return HttpResponse(200, (), pieces(-1))
         case "/endless":
             return HttpResponse(200, [("Connection", "close")], endless())
+        case "/attach":
+            return HttpResponse(200, (), lambda writer: None)
         case "/host":
             return text_response(200, request.header("host") or "")
     return text_response(200, request.path)
@@ -198,19 +199,6 @@ async def test_draining_lets_http_requests_end_and_drops_idle_connections() -> N
 # -- TLS --------------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A key and a certificate for localhost, in one file."""
-    directory = tmp_path_factory.mktemp("tls")
-    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost"
-    names = ["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
-    files = ["-keyout", str(directory / "key"), "-out", str(directory / "cert")]
-    subprocess.run([*command.split(), *names, *files], check=True, capture_output=True)
-    both = directory / "both.pem"
-    both.write_bytes((directory / "key").read_bytes() + (directory / "cert").read_bytes())
-    return both
-
-
 @contextlib.asynccontextmanager
 async def encrypted(certificate: Path) -> AsyncIterator[tuple[Listener, ssl.SSLContext]]:
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -315,6 +303,15 @@ async def test_over_tls_a_caller_that_leaves_ends_the_web_stream(certificate: Pa
         peer.machine.reset_stream(stream_id, 8)
         peer.flush()
         await until(lambda: ENDED == ["endless"])
+        peer.close()
+
+
+async def test_an_attached_body_needs_http1(certificate: Path) -> None:
+    async with encrypted(certificate) as (listener, trust):
+        peer = Peer(*await asyncio.open_connection("127.0.0.1", listener.port, ssl=trust), Limits())
+        stream_id = peer.call(web_request(b"/attach"))
+        assert (await peer.event(StreamReset, stream_id)).code == ErrorCode.HTTP_1_1_REQUIRED
+        assert (await fetch(peer, web_request(b"/host")))[0] == b"200"
         peer.close()
 
 
