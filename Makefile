@@ -4,14 +4,21 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 ARGS ?=
+FAULTS ?= 44
 
-.PHONY: run test check format bench proto clean
+.PHONY: run test cluster soak-cluster check format bench proto clean
 
 run: $(VENV)/.run   ## start a member on 127.0.0.1:2379 (clients) and :2380 (peers); ARGS="--flag=..." adds flags
 	exec $(BIN)/etcd $(ARGS)
 
 test: $(VENV)/.dev  ## run all tests
 	$(BIN)/python -m pytest $(ARGS)
+
+cluster: $(VENV)/.run ## start three members, with clients at ports 2379, 22379, 32379; Ctrl-C stops them
+	exec $(BIN)/python -m quorate.testing.local -- $(ARGS)
+
+soak-cluster: $(VENV)/.dev ## kill, freeze and cut off members of clusters of three and five under load, for minutes
+	QUORATE_CLUSTER_FAULTS=$(FAULTS) QUORATE_CLUSTER_SIZES=3,5 $(BIN)/python -m pytest tests/cluster/test_cluster_faults.py -s $(ARGS)
 
 check: $(VENV)/.dev ## format, lint, types, floors, generated modules
 	$(BIN)/ruff format --check .

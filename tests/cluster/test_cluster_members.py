@@ -101,10 +101,10 @@ def test_a_change_that_would_cost_the_quorum_is_refused(cluster: Cluster) -> Non
     up = [number for number in cluster.running() if number != down]
     ids = {number: cluster.member_id(number) for number in range(3)}
     cluster.kill(down)
-    with pytest.raises(Status, match="re-configuration failed due to not enough started members|unhealthy cluster"):
+    with pytest.raises(Status, match=r"re-configuration failed due to not enough started members|unhealthy cluster"):
         for _ in range(100):  # the link to a dead member counts as up for a while
             cluster.ask(up[0], pb.MemberAddRequest(peerURLs=["http://127.0.0.1:1"]), 2.0)
-    with pytest.raises(Status, match="re-configuration failed due to not enough started members|unhealthy cluster"):
+    with pytest.raises(Status, match=r"re-configuration failed due to not enough started members|unhealthy cluster"):
         cluster.ask(up[0], pb.MemberRemoveRequest(ID=ids[up[1]]), 2.0)
     cluster.restart(down)
     cluster.wait_healthy()

@@ -2,6 +2,10 @@
 
 - `datadriven`  runs golden text scripts against the raft machine
 - `process`     a member as a child process
+- `cluster`     several of them, `proxy` the network between them, with scissors, `background` the loop both run on
+- `workload`    clients that write down what they were told; `faults` what goes wrong meanwhile
+- `history`     whether one store could have said it all; `verdict` the last questions to the cluster
+- `local`       a cluster on this machine with one command
 
 Refuses to be imported by anything that serves.
 """
