@@ -73,6 +73,12 @@ def parse(text: str) -> Iterator[Command]:
         yield Command(start + 1, name, arguments, "\n".join(given).strip(), expected)
 
 
+def parse_directive(text: str) -> Command:
+    """A line of input that is written as a directive is."""
+    name, arguments = _directive(text)
+    return Command(0, name, arguments, "", "")
+
+
 def _expected(lines: list[str], position: int) -> tuple[str, int]:
     if position < len(lines) and lines[position] == SEPARATOR:
         end = position + 1
