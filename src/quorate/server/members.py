@@ -163,9 +163,8 @@ def encode_verdict(err: errors.EtcdError) -> tuple[int, str]:
 def _raise_verdict(reply: HttpReply) -> None:
     """Raises what `reply` refuses for good. Other refusals may be over the next time."""
     text = reply.body.decode(errors="replace")
-    if reply.status == 404:
-        raise errors.MemberNotFound()
     for error, wording in (
+        (errors.MemberNotFound, _NOT_FOUND),
         (errors.LearnerNotReady, errors.LearnerNotReady.text),
         (errors.MemberNotLearner, _NOT_LEARNER),
         (errors.NotEnoughStarted, errors.NotEnoughStarted.text),

@@ -141,6 +141,7 @@ class Versions:
     async def cancel_downgrade(self) -> str:
         """End the downgrade, if there is one. Raises as `propose`."""
         await self._server.propose("downgrade_info_set", membership_pb2.DowngradeInfoSetRequest(enabled=False))
+        self._look.set()
         version = self._server.cluster.version
         return parse_version(version).short() if version is not None else ""
 
