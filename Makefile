@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 ARGS ?=
 FAULTS ?= 44
 
-.PHONY: run test cluster soak-cluster check format bench proto clean
+.PHONY: run test cluster soak-cluster check format bench bench-cluster proto clean
 
 run: $(VENV)/.run   ## start a member on 127.0.0.1:2379 (clients) and :2380 (peers); ARGS="--flag=..." adds flags
 	exec $(BIN)/etcd $(ARGS)

@@ -1,4 +1,4 @@
-"""One process that loads one member with one kind of request, and reports what it saw as JSON on standard output.
+"""One process that loads members with one kind of request, and reports what it saw as JSON on standard output.
 
 It says `ready` when its connections stand, and starts at the first line on standard input, so that several such
 processes can start together. `first_light.py` runs it; it is a program of its own because a generator in the process of
@@ -45,12 +45,13 @@ class GrpcioCaller:
         await self._channel.close()
 
 
-def callers(kind: str, host: str, port: int, count: int) -> list[Caller]:
+def callers(kind: str, host: str, ports: list[int], count: int) -> list[Caller]:
+    """One connection to each port in turn."""
     if kind == "grpcio":
-        return [GrpcioCaller(host, port) for _ in range(count)]
+        return [GrpcioCaller(host, ports[number % len(ports)]) for number in range(count)]
     from quorate.transport.grpc import Channel
 
-    return [Channel(host, port) for _ in range(count)]
+    return [Channel(host, ports[number % len(ports)]) for number in range(count)]
 
 
 def requests(work: str, first: int, step: int, keys: int, value_bytes: int) -> Iterator[bytes]:
@@ -109,7 +110,7 @@ async def run(options: argparse.Namespace) -> dict[str, object]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--port", type=int, action="append", required=True, help="again for each further member")
     parser.add_argument("--client", choices=["quorate", "grpcio"], default="quorate")
     parser.add_argument("--work", choices=["put", "get", "get-serializable"], required=True)
     parser.add_argument("--total", type=int, required=True)
