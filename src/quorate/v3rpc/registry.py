@@ -23,8 +23,8 @@ from quorate.v3rpc.watch import Watch
 
 WANTS_LEADER = "hasleader"
 """Metadata of a caller that would rather be refused than wait for a leader; the value is "true"."""
-READ_METADATA = 1024
-"""Metadata known to be in order, of as many clients."""
+MAX_HARMLESS = 1024
+"""Metadata remembered as harmless, of as many clients."""
 
 UnaryHandler = Callable[[Any, Context], bytes | Coroutine[Any, Any, bytes]]
 
@@ -122,8 +122,8 @@ class _Rules:
     def __init__(self, server: Server) -> None:
         self._server = server
         self._cluster = server.cluster
-        self._read: dict[int, Metadata] = {}
-        """Metadata that was looked at, by identity; calls of one client share it."""
+        self._harmless: dict[int, Metadata] = {}
+        """Metadata that no call need be refused for, by identity; the calls of one client share it."""
 
     def check_member(self, learner_serves: bool) -> None:
         """For a member that does not serve every call. Raises NotCapable, NotSupportedForLearner."""
@@ -134,28 +134,29 @@ class _Rules:
 
     def check_caller(self, metadata: Metadata) -> None:
         """Raises InvalidClientApiVersion, NoLeader."""
-        if self._read.get(id(metadata)) is not metadata:
-            self._read_metadata(metadata)
-        if not self._server.leader_id and metadata.get(WANTS_LEADER) == "true":
-            raise errors.NoLeader()
-
-    def _read_metadata(self, metadata: Metadata) -> None:
-        """The API version of a client must be text, that is all."""
         try:
             (metadata.get("client-api-version") or "").encode()
         except UnicodeEncodeError:
             raise errors.InvalidClientApiVersion() from None
-        if len(self._read) >= READ_METADATA:
-            self._read.clear()
-        self._read[id(metadata)] = metadata
+        if metadata.get(WANTS_LEADER) == "true":
+            if not self._server.leader_id:
+                raise errors.NoLeader()
+            return
+        if len(self._harmless) >= MAX_HARMLESS:
+            self._harmless.clear()
+        self._harmless[id(metadata)] = metadata
 
     def guard(self, handle: UnaryHandler, learner_serves: Callable[[Any], bool] | None = None) -> UnaryHandler:
         """`handle` behind the rules; `learner_serves(request)` tells what a learner may answer, None for nothing."""
 
+        cluster, harmless = self._cluster, self._harmless
+
         def guarded(request: Any, context: Context) -> bytes | Coroutine[Any, Any, bytes]:
-            if self._cluster.is_restricted:
+            if cluster.is_restricted:
                 self.check_member(learner_serves is not None and learner_serves(request))
-            self.check_caller(context.metadata)
+            metadata = context.metadata
+            if harmless.get(id(metadata)) is not metadata:
+                self.check_caller(metadata)
             return handle(request, context)
 
         return guarded
