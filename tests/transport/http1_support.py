@@ -26,16 +26,26 @@ Answer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 async def stub(answer: Answer) -> AsyncIterator[str]:
     """A server that does what it is told, byte by byte. Gives its URL."""
 
+    serving: set[asyncio.Task[None]] = set()
+
     async def serve_one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
             await answer(reader, writer)
         writer.close()
 
-    server = await asyncio.start_server(serve_one, "127.0.0.1", 0)
+    def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.create_task(serve_one(reader, writer))
+        serving.add(task)
+        task.add_done_callback(lambda _: writer.transport.abort() if task.cancelled() else None)
+
+    server = await asyncio.start_server(accept, "127.0.0.1", 0)
     try:
         yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     finally:
         server.close()
+        for task in serving:
+            task.cancel()
+        await asyncio.gather(*serving, return_exceptions=True)
 
 
 def says(*answers: bytes) -> Answer:
