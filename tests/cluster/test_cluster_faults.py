@@ -35,7 +35,7 @@ def test_no_fault_makes_the_cluster_lie(
 ) -> None:
     lean = () if subject[0].endswith("etcd") else ("--snapshot-catchup-entries=50",)
     cluster = start_cluster([(*subject, OFTEN, *lean)] * size, proxied=True)
-    workload, faults = Workload(cluster, dice, pause=CLIENT_PAUSE), Faults(cluster, dice)
+    workload, faults = Workload(cluster, dice, pause=CLIENT_PAUSE, compact=True), Faults(cluster, dice)
     workload.start()
     try:
         for _ in range(FAULTS):

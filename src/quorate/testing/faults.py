@@ -14,6 +14,8 @@ from quorate.transport.grpc import Status
 HOLD_SECONDS = (0.2, 2.5)
 REST_SECONDS = (0.1, 1.0)
 RECOVERY_SECONDS = 30.0
+TRY_SECONDS = 0.1
+"""A put that waits for a leader is given up after this, and sent again: it may have been lost with the old one."""
 
 KINDS = (
     "kill leader",
@@ -146,7 +148,7 @@ def failover_seconds(cluster: Cluster, number: int = 0) -> float:
     def put() -> bool:
         for n in others:
             try:
-                cluster.ask(n, pb.PutRequest(key=b"failover", value=b"%d" % number), 0.5)
+                cluster.ask(n, pb.PutRequest(key=b"failover", value=b"%d" % number), TRY_SECONDS)
             except Status:
                 continue
             return True

@@ -22,10 +22,10 @@ def judge(cluster: Cluster, workload: Workload, *, expire: bool = True) -> list[
     if expire:
         problems += _check_expiry(cluster)
     revision = cluster.wait_level()
-    stories = {number: history_of(cluster, number, revision) for number in cluster.running()}
-    events = next(iter(stories.values()))
-    for number, story in stories.items():
-        problems += [f"member {number} differs: {problem}" for problem in check_watch(story, events, 1)]
+    stories = {number: story_of(cluster, number, revision) for number in cluster.running()}
+    events = _whole_story(workload, *next(iter(stories.values())))
+    for number, (start, story) in stories.items():
+        problems += [f"member {number} differs: {problem}" for problem in check_watch(story, events, start)]
     problems += check(workload.operations, events)
     for watcher in workload.watchers:
         told = watcher.events[-1][0] if watcher.events else 0
@@ -37,24 +37,33 @@ def judge(cluster: Cluster, workload: Workload, *, expire: bool = True) -> list[
     return problems[:SHOWN] + ([f"and {len(problems) - SHOWN} more"] if len(problems) > SHOWN else [])
 
 
-def history_of(cluster: Cluster, number: int, revision: int) -> list[Event]:
-    """Every event that a member holds, up to `revision`, by a watch from the beginning. Nothing may be compacted."""
+def _whole_story(workload: Workload, start: int, rest: list[Event]) -> list[Event]:
+    """What a member still tells, from `start` on, behind what a watch was told of the compacted time before."""
+    told = max((watcher.events for watcher in workload.watchers), key=lambda events: events[-1:])
+    return [event for event in told if event[0] < start] + rest
 
-    async def read() -> list[Event]:
+
+def story_of(cluster: Cluster, number: int, revision: int) -> tuple[int, list[Event]]:
+    """Every event that a member still holds, up to `revision`, and the first revision that it holds the events of."""
+
+    async def read(start: int) -> tuple[int, list[Event]]:
         events: list[Event] = []
         stream = cluster.members[number].channel.stream(WATCH, timeout=PATIENCE)
-        create = pb.WatchCreateRequest(key=b"\0", range_end=b"\0", start_revision=1)
+        create = pb.WatchCreateRequest(key=b"\0", range_end=b"\0", start_revision=start)
         stream.send(pb.WatchRequest(create_request=create).SerializeToString())
-        while not events or events[-1][0] < revision:
+        while start <= revision and (not events or events[-1][0] < revision):
             message = await stream.receive()
             assert message is not None, f"the watch ended before revision {revision}"
             answer = pb.WatchResponse.FromString(message)
+            if answer.canceled and answer.compact_revision:
+                stream.cancel()
+                return await read(answer.compact_revision + 1)
             assert not answer.canceled, answer
             events += [(e.kv.mod_revision, e.kv.key, None if e.type == e.DELETE else e.kv.value) for e in answer.events]
         stream.cancel()
-        return events
+        return start, events
 
-    return cluster.background.run(read(), PATIENCE + 5.0) if revision > 1 else []
+    return cluster.background.run(read(1), PATIENCE + 5.0) if revision > 1 else (1, [])
 
 
 def _check_expiry(cluster: Cluster) -> list[str]:

@@ -8,6 +8,7 @@ them: a watch of everything on each member, taken up again where it broke, and l
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import time
 from dataclasses import dataclass, field
@@ -27,6 +28,7 @@ SWITCH = 0.01
 """Share of requests before which a client goes to another member for no reason."""
 LEASE_SECONDS = 8
 SHORT_LEASE_SECONDS = 2
+COMPACT_SECONDS = (0.2, 2.0)
 WATCH = "/etcdserverpb.Watch/Watch"
 KEEP_ALIVE = "/etcdserverpb.Lease/LeaseKeepAlive"
 
@@ -52,10 +54,20 @@ class LeaseKeeper:
 
 
 class Workload:
-    """Start it, let things go wrong, stop it; then look at `operations`, `watchers` and `keepers`."""
+    """Start it, let things go wrong, stop it; then look at `operations`, `watchers` and `keepers`.
+
+    With `compact`, old revisions are compacted now and then; every watch must have run since the beginning.
+    """
 
     def __init__(
-        self, cluster: Cluster, dice: random.Random, *, clients: int = CLIENTS, keys: int = KEYS, pause: float = 0.0
+        self,
+        cluster: Cluster,
+        dice: random.Random,
+        *,
+        clients: int = CLIENTS,
+        keys: int = KEYS,
+        pause: float = 0.0,
+        compact: bool = False,
     ) -> None:
         self.operations: list[Operation] = []
         self.watchers: list[Watcher] = []
@@ -66,6 +78,7 @@ class Workload:
         self._keys = [b"key/%02d" % number for number in range(keys)]
         self._clients = clients
         self._pause = pause
+        self._compact = compact
         self._counter = 0
         self._stopping = False
         self._tasks: list[asyncio.Task[None]] = []
@@ -96,6 +109,8 @@ class Workload:
             self.keepers.append(LeaseKeeper(b"lease/kept/%d" % number))
             self._spawn(self._keep(self.keepers[-1], self._clients + number, random.Random(self._dice.random())))
         self._spawn(self._give_up(random.Random(self._dice.random())))
+        if self._compact:
+            self._spawn(self._compact_often(random.Random(self._dice.random())))
 
     async def _spawn_watch(self, member: int) -> None:
         self.watchers.append(Watcher(member))
@@ -208,6 +223,15 @@ class Workload:
         if found is None:
             found = self._channels[member] = Channel("127.0.0.1", self._cluster.members[member].client_port)
         return found
+
+    async def _compact_often(self, dice: random.Random) -> None:
+        """Compact what every watch has been told of, so that the whole story stays known."""
+        while not self._stopping:
+            await asyncio.sleep(dice.uniform(*COMPACT_SECONDS))
+            revision = min(watcher.events[-1][0] if watcher.events else 0 for watcher in self.watchers)
+            with contextlib.suppress(Status):
+                request = pb.CompactionRequest(revision=revision, physical=dice.random() < 0.5)
+                await self._call(dice.randrange(len(self._cluster.members)), request)
 
     # Watches.
 
