@@ -8,10 +8,13 @@ absent and zero alike, and repeated numbers are unpacked.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import NamedTuple
 
+from quorate.api.encode import field as bytes_field
+from quorate.api.encode import varint
 from quorate.api.pb import raft_pb2 as pb
 
 
@@ -155,6 +158,39 @@ def encode_entry(entry: Entry) -> bytes:
     return message.SerializeToString()
 
 
+def encode_entries(entries: Sequence[Entry]) -> list[bytes]:
+    """raftpb.Entry bytes of each; those in a log as `encode_entry` has them, in under half the time.
+
+    Numbers of neighbours share all but their last digits. Entries that are in no log yet (term and index 0: proposals
+    and reads on their way to the leader) carry just their data, and their type unless it is normal.
+    """
+    encoded = []
+    high, term = -1, -1
+    middle = tail = b""
+    for entry in entries:
+        data, index = entry.data, entry.index
+        if index < 0x80:
+            encoded.append(encode_entry(entry) if index else _encode_unplaced(entry))
+            continue
+        if index >> 7 != high or entry.term != term:
+            high, term = index >> 7, entry.term
+            middle, tail = b"\x10%b\x18" % varint(term), varint(high)
+        size = len(data)
+        if 0x80 <= size < 0x4000:
+            head = b'%b%c%b"%c%c' % (middle, index & 0x7F | 0x80, tail, size & 0x7F | 0x80, size >> 7)
+        elif size:
+            head = b'%b%c%b"%b' % (middle, index & 0x7F | 0x80, tail, varint(size))
+        else:
+            head = b"%b%c%b" % (middle, index & 0x7F | 0x80, tail)
+        encoded.append(b"\x08%c%b%b" % (entry.type, head, data))
+    return encoded
+
+
+def _encode_unplaced(entry: Entry) -> bytes:
+    kind = b"\x08%c" % entry.type if entry.type else b""
+    return kind + bytes_field(b'"', entry.data) if entry.data else kind
+
+
 def decode_entry(data: bytes) -> Entry:
     """The entry in `data`; raises google.protobuf.message.DecodeError when it is not one."""
     message = pb.Entry.FromString(data)
@@ -223,3 +259,75 @@ def decode_conf_change_v2(data: bytes) -> ConfChangeV2:
         message.transition,
         message.context,
     )
+
+
+def encode_message(message: Message) -> bytes:
+    """raftpb.Message bytes as they go to other members: the type, and every other field that is not zero."""
+    parts = [b"\x08%c" % message.type]
+    for tag, value in (
+        (b"\x10", message.to),
+        (b"\x18", message.from_),
+        (b"\x20", message.term),
+        (b"\x28", message.log_term),
+        (b"\x30", message.index),
+    ):
+        if value:
+            parts.append(tag + varint(value))
+    parts.extend([bytes_field(b"\x3a", entry) for entry in encode_entries(message.entries)])
+    if message.commit:
+        parts.append(b"\x40" + varint(message.commit))
+    if message.snapshot is not None:
+        parts.append(bytes_field(b"\x4a", encode_snapshot(message.snapshot)))
+    if message.reject:
+        parts.append(b"\x50\x01")
+    if message.reject_hint:
+        parts.append(b"\x58" + varint(message.reject_hint))
+    if message.context:
+        parts.append(bytes_field(b"\x62", message.context))
+    return b"".join(parts)
+
+
+def decode_message(data: bytes) -> Message:
+    """The message in `data`, of any release; raises google.protobuf.message.DecodeError.
+
+    Old releases write zeros and empty snapshots where nothing is meant. What only a member and its own storage say to
+    each other is left out.
+    """
+    message = pb.Message.FromString(data)
+    kind = _TYPES[message.type]
+    snapshot = None
+    if kind == MessageType.SNAP or message.snapshot.metadata.index:
+        snapshot = snapshot_value(message.snapshot)
+    return Message(
+        kind,
+        message.to,
+        getattr(message, "from"),
+        message.term,
+        message.logTerm,
+        message.index,
+        [Entry(entry.Term, entry.Index, entry.Data, entry.Type) for entry in message.entries],
+        message.commit,
+        snapshot,
+        message.reject,
+        message.rejectHint,
+        message.context,
+    )
+
+
+_TYPES = list(MessageType)
+
+
+def encode_snapshot(snapshot: Snapshot) -> bytes:
+    """raftpb.Snapshot bytes."""
+    message = pb.Snapshot()
+    if snapshot.data:
+        message.data = snapshot.data
+    message.metadata.conf_state.CopyFrom(conf_state_message(snapshot.conf_state))
+    message.metadata.index = snapshot.index
+    message.metadata.term = snapshot.term
+    return message.SerializeToString()
+
+
+def snapshot_value(message: pb.Snapshot) -> Snapshot:
+    metadata = message.metadata
+    return Snapshot(metadata.index, metadata.term, conf_state_value(metadata.conf_state), message.data)
