@@ -25,7 +25,7 @@ one that no tree reaches, so a file without freelist (etcd writes none, nor do w
 
 **Damage.** There is no checksum over rows. The reader holds every page against what the format leaves no choice in:
 its id, its kind, where each row begins and ends, that keys ascend and lie within what the branches above promise. What
-does not fit is a BboltError; a value with a flipped bit is not seen here.
+does not fit is a BboltError. A flipped bit in a key or value, or in the sizes of a page's last row, is not seen here.
 
 **Writing.** One pass, rows in order: a leaf goes out when it is full, the branches above are held until they are, and
 the metas come last. Until then, and after a crash, the file is no database.

@@ -20,6 +20,7 @@ from quorate.storage.bbolt.format import (
     LEAF_PAGE,
     MAX_DEPTH,
     PAGE_HEADER,
+    PLAIN_ROW,
     BboltError,
     Meta,
 )
@@ -96,7 +97,7 @@ class Pages:
         number, kind, count, overflow = PAGE_HEADER.unpack_from(image)
         if number or kind != LEAF_PAGE or overflow:
             self.fail(where, "does not hold a leaf page")
-        return self._rows(where, image, 0, len(image), count, 0)
+        return self._rows(where, image, 0, len(image), len(image), count, PLAIN_ROW)
 
     def freelist(self) -> tuple[list[int], int]:
         """The pages that the freelist names, and how many pages hold it. Only for a meta that has one."""
@@ -123,7 +124,8 @@ class Pages:
         at = number * self.meta.page_size
         end = at + span * self.meta.page_size
         if kind == LEAF_PAGE:
-            return Leaf(self._rows(number, self._data, at, end, count, flags), span)
+            least = end - self.meta.page_size  # what is shorter would have got a page less
+            return Leaf(self._rows(number, self._data, at, least, end, count, flags), span)
         if kind != BRANCH_PAGE:
             self.fail(number, f"is of kind {kind:#x}, not part of a tree")
         if not count:
@@ -142,8 +144,10 @@ class Pages:
             self.fail(number, f"runs over {overflow} further pages, out of the file")
         return kind, count, 1 + overflow
 
-    def _rows(self, where: int | str, data: bytes | mmap.mmap, at: int, end: int, count: int, flags: int) -> list[Row]:
-        """The rows of a leaf page that lies at data[at:end]."""
+    def _rows(
+        self, where: int | str, data: bytes | mmap.mmap, at: int, least: int, end: int, count: int, flags: int
+    ) -> list[Row]:
+        """The rows of a leaf page that lies at data[at:end], the last of which ends at `least` or behind it."""
         element = at + HEADER_BYTES
         begin = element + count * ELEMENT_BYTES  # of the next row: they follow the elements without a gap
         if begin > end:
@@ -164,6 +168,8 @@ class Pages:
             element += ELEMENT_BYTES
             begin = after
             last = key
+        if begin < least:
+            self.fail(where, "is longer than its rows")
         return rows
 
     def _children(self, number: int, at: int, end: int, count: int) -> tuple[list[bytes], list[int]]:
