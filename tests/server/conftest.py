@@ -28,7 +28,7 @@ async def start_server(tmp_path: Path) -> AsyncIterator[StartServer]:
             name="m", data_dir=tmp_path / "data", initial_cluster={"m": [PEER]}, advertise_client_urls=[], **settings
         )
         failures: list[BaseException] = []
-        server = Server.open(config, asyncio.get_running_loop(), failures.append)
+        server = await Server.open(config, asyncio.get_running_loop(), failures.append)
         server.failures = failures  # type: ignore[attr-defined]
         running.append(server)
         server.start()

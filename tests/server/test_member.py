@@ -19,6 +19,7 @@ from quorate.server import Server, ServerConfig, logs
 from quorate.server.bootstrap import BootstrapError
 from quorate.storage import files
 from quorate.storage.wal import WAL, WalError
+from quorate.testing.process import free_port
 
 
 async def put(server: Server, key: bytes, value: bytes = b"v", lease: int = 0) -> int:
@@ -201,7 +202,7 @@ async def test_a_log_that_fails_before_the_member_is_ready_ends_the_wait(
         name="m", data_dir=tmp_path, initial_cluster={"m": ["http://127.0.0.1:2380"]}, advertise_client_urls=[]
     )
     failures: list[BaseException] = []
-    server = Server.open(config, asyncio.get_running_loop(), failures.append)
+    server = await Server.open(config, asyncio.get_running_loop(), failures.append)
 
     def fail(descriptor: int) -> None:
         raise OSError(5, "Input/output error")
@@ -227,19 +228,14 @@ async def test_segments_that_nobody_needs_are_purged(
     assert server.store.revision == 151
 
 
-@pytest.mark.parametrize(
-    ("settings", "text"),
-    [
-        ({"joining": True}, "joining an existing cluster is not built yet"),
-        ({"initial_cluster": {"m": ["http://127.0.0.1:1"], "n": ["http://127.0.0.1:2"]}}, "more than one member"),
-    ],
-)
-async def test_a_cluster_that_cannot_be_had_yet_is_refused(tmp_path: Path, settings: dict[str, Any], text: str) -> None:
-    made = {"initial_cluster": {"m": ["http://127.0.0.1:2380"]}, "advertise_client_urls": [], **settings}
-    config = ServerConfig(name="m", data_dir=tmp_path / "data", **made)
+async def test_joining_a_cluster_that_does_not_answer_is_refused(tmp_path: Path) -> None:
+    cluster = {"m": ["http://127.0.0.1:2380"], "n": [f"http://127.0.0.1:{free_port()}"]}
+    config = ServerConfig(
+        name="m", data_dir=tmp_path / "data", initial_cluster=cluster, advertise_client_urls=[], joining=True
+    )
     for _ in range(2):  # the first refusal leaves nothing behind that would make the second one differ
-        with pytest.raises(BootstrapError, match=text):
-            Server.open(config, asyncio.get_running_loop(), lambda error: None)
+        with pytest.raises(BootstrapError, match="cannot fetch cluster info from peer urls"):
+            await Server.open(config, asyncio.get_running_loop(), lambda error: None)
 
 
 async def test_a_crash_before_the_first_entry_is_started_over_but_not_as_somebody_else(tmp_path: Path) -> None:
@@ -252,8 +248,8 @@ async def test_a_crash_before_the_first_entry_is_started_over_but_not_as_somebod
     WAL.create(files.OsFiles(), str(config().wal_path), metadata).close()
     loop = asyncio.get_running_loop()
     with pytest.raises(BootstrapError, match="another member or cluster"):
-        Server.open(config(initial_cluster_token="other"), loop, lambda error: None)
-    server = Server.open(config(), loop, lambda error: None)
+        await Server.open(config(initial_cluster_token="other"), loop, lambda error: None)
+    server = await Server.open(config(), loop, lambda error: None)
     server.start()
     await asyncio.wait_for(server.ready(), 10)
     await put(server, b"k")

@@ -44,9 +44,9 @@ async def test_only_what_waited_its_time_expires() -> None:
     loop = asyncio.get_running_loop()
     proposals = Proposals(loop, 7.0)
     future = proposals.add(b"a", "put", None)
-    proposals.expire(loop.time() + 6.9, errors.Timeout)
+    proposals.expire(loop.time() + 6.9, lambda data, proposal: errors.Timeout())
     assert not future.done()
-    proposals.expire(loop.time() + 7.1, errors.Timeout)
+    proposals.expire(loop.time() + 7.1, lambda data, proposal: errors.Timeout())
     with pytest.raises(errors.Timeout):
         await future
 

@@ -94,6 +94,7 @@ ClusterIdMismatch = _error("ClusterIdMismatch", _C.FAILED_PRECONDITION, "cluster
 
 RequestTooLarge = _error("RequestTooLarge", _C.INVALID_ARGUMENT, "request is too large")
 TooManyRequests = _error("TooManyRequests", _C.UNKNOWN, "too many requests")
+DeadlineExceeded = _error("DeadlineExceeded", _C.DEADLINE_EXCEEDED, "context deadline exceeded", prefix="")
 ProposalDropped = _error("ProposalDropped", _C.UNKNOWN, "raft proposal dropped", prefix="")
 
 RootUserMissing = _error("RootUserMissing", _C.FAILED_PRECONDITION, "root user does not exist")

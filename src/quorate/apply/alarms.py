@@ -31,7 +31,11 @@ class Alarms:
 
     def __init__(self, records: AlarmRecords) -> None:
         self._records = records
-        self._active: set[Alarm] = set(records.alarms())
+        self.reload()
+
+    def reload(self) -> None:
+        """Read the records anew; others may have replaced them."""
+        self._active: set[Alarm] = set(self._records.alarms())
 
     def active(self, kind: int = rpc.NONE) -> list[Alarm]:
         """All alarms, or those of one kind, by member."""

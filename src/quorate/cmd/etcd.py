@@ -22,6 +22,7 @@ from quorate.cmd.flags import build_flags
 from quorate.embed import Config, ConfigError, Etcd
 from quorate.pkg import jsonlog
 from quorate.pkg.goflag import FlagError, HelpRequested, variable_name
+from quorate.server import MemberRemoved
 from quorate.version import ETCD_VERSION, QUORATE_VERSION
 
 log = jsonlog.get_log("quorate.cmd.etcd")
@@ -149,6 +150,10 @@ async def _serve(config: Config) -> int:
     await asyncio.wait((received, member.failed), return_when=asyncio.FIRST_COMPLETED)
     if member.failed.done():
         received.cancel()
+        if isinstance(member.failed.exception(), MemberRemoved):
+            log.error("server error", error=str(member.failed.exception()))
+            await member.abort()
+            return 0
         log.fatal("member stopped by an error", error=str(member.failed.exception()))
         await member.abort()
         return 1

@@ -30,7 +30,14 @@ def build_flags() -> FlagSet:
     _add_clustering(flags)
     _add_storage(flags)
     _add_logging(flags)
+    _add_checks(flags)
     flags.section("Unsafe and others")
+    flags.add(
+        "force-new-cluster",
+        parse_bool,
+        False,
+        "Go on alone with this member's data: the others are removed. Only when they are lost for good.",
+    )
     flags.add("unsafe-no-fsync", parse_bool, False, "Skip fsync: acknowledged writes do not survive a power loss.")
     flags.add("version", parse_bool, False, "Print the version and exit.")
     return flags
@@ -73,7 +80,51 @@ def _add_clustering(flags: FlagSet) -> None:
     flags.add("initial-cluster", parse_string, default.initial_cluster, "Members to start with, name=url,...")
     flags.add("initial-cluster-state", one_of("new", "existing"), "new", "Whether to start or to join a cluster.")
     flags.add("initial-cluster-token", parse_string, default.initial_cluster_token, "Keeps clusters apart.")
+    flags.add(
+        "strict-reconfig-check",
+        parse_bool,
+        default.strict_reconfig_check,
+        "Refuse changes of the members that would cost the quorum.",
+    )
+    flags.add(
+        "initial-election-tick-advance",
+        parse_bool,
+        default.initial_election_tick_advance,
+        "Hold the first election sooner when the other members are there.",
+    )
+    for name in ("max-learners", "experimental-max-learners"):
+        flags.add(name, parse_int, default.max_learners, "Most learners in the cluster.")
     flags.add("pre-vote", parse_bool, default.pre_vote, "Ask for votes before raising the term.")
+
+
+def _add_checks(flags: FlagSet) -> None:
+    default = Config()
+    flags.section("Checks of consistency")
+    for prefix in ("", "experimental-"):
+        flags.add(
+            f"{prefix}initial-corrupt-check",
+            parse_bool,
+            default.initial_corrupt_check,
+            "Compare hashes with the other members before serving.",
+        )
+        flags.add(
+            f"{prefix}corrupt-check-time",
+            parse_duration,
+            Duration(default.corrupt_check_time),
+            "Time between comparisons of hashes by the leader; 0s is off.",
+        )
+        flags.add(
+            f"{prefix}compact-hash-check-enabled",
+            parse_bool,
+            default.compact_hash_check_enabled,
+            "Compare the hashes that compactions leave.",
+        )
+        flags.add(
+            f"{prefix}compact-hash-check-time",
+            parse_duration,
+            Duration(default.compact_hash_check_time),
+            "Time between comparisons of the hashes that compactions leave.",
+        )
 
 
 def _add_storage(flags: FlagSet) -> None:

@@ -43,6 +43,14 @@ class Config:
     initial_cluster: str = ""
     initial_cluster_state: str = "new"
     initial_cluster_token: str = "etcd-cluster"
+    strict_reconfig_check: bool = True
+    initial_election_tick_advance: bool = True
+    force_new_cluster: bool = False
+    max_learners: int = 1
+    initial_corrupt_check: bool = False
+    corrupt_check_time: float = 0.0
+    compact_hash_check_enabled: bool = True
+    compact_hash_check_time: float = 60.0
     snapshot_count: int = DEFAULT_SNAPSHOT_COUNT
     snapshot_catchup_entries: int = DEFAULT_CATCHUP_ENTRIES
     max_wals: int = 5
@@ -140,6 +148,14 @@ class Config:
             auto_compaction_retention=self._retention(),
             watch_progress_interval=max(self.watch_progress_notify_interval, MIN_PROGRESS_INTERVAL),
             unsafe_no_fsync=self.unsafe_no_fsync,
+            max_learners=self.max_learners,
+            strict_reconfig_check=self.strict_reconfig_check,
+            initial_election_tick_advance=self.initial_election_tick_advance,
+            force_new_cluster=self.force_new_cluster,
+            initial_corrupt_check=self.initial_corrupt_check,
+            corrupt_check_time=self.corrupt_check_time,
+            compact_hash_check=self.compact_hash_check_enabled,
+            compact_hash_check_time=self.compact_hash_check_time,
         )
 
     def warn(self) -> None:

@@ -1,7 +1,7 @@
 """A running member: listeners and server, started and stopped in the one order that is safe.
 
-Sockets are bound first, so that a taken port is found before any data is touched. Clients are served last, once the
-member has told the cluster about itself.
+Sockets are bound first, so that a taken port is found before any data is touched. The other members are served next:
+they may ask while this one still asks them. Clients are served last, once the member has told the cluster about itself.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from quorate.pkg.urls import host_port
 from quorate.server import Server, ServerConfig
 from quorate.transport.grpc import GrpcServer, ServerLimits
 from quorate.transport.mux import Listener, serve
+from quorate.transport.web import HttpRequest, HttpResponse, text_response
 from quorate.v3rpc import build_methods
 from quorate.version import ETCD_VERSION, QUORATE_VERSION
 
@@ -28,6 +29,8 @@ log = get_log(__name__)
 
 DRAIN_GRACE = 2.0
 """Seconds that calls under way get to finish when the member stops."""
+STREAMED_PATHS = frozenset({"/raft/snapshot"})
+"""Requests whose bodies are too large to be held in memory."""
 
 
 class Etcd:
@@ -49,11 +52,13 @@ class Etcd:
         log.info("configuring client listeners", listen_client_urls=self.config.listen_client_urls)
         clients = [self._bind(url) for url in self.config.listen_client_urls]
         self._log_start(settings)
-        server = self.server = Server.open(settings, asyncio.get_running_loop(), self._fail)
-        server.start()
+        door = _PeerDoor()
         for bound in peers:
-            self._listeners.append(await serve(bound, None, PeerHandler(server)))
+            self._listeners.append(await serve(bound, None, door, streamed=STREAMED_PATHS))
             log.info("serving peer traffic", address=_address(bound))
+        server = self.server = await Server.open(settings, asyncio.get_running_loop(), self._fail)
+        door.open(PeerHandler(server))
+        server.start()
         try:
             await server.ready()
         except Exception:
@@ -87,7 +92,7 @@ class Etcd:
             listener.close()
         self._close_sockets()
         if self.server is not None:
-            self.server.abort()
+            await self.server.abort()
 
     def _fail(self, error: BaseException) -> None:
         if not self.failed.done():
@@ -129,6 +134,22 @@ class Etcd:
             auto_compaction_mode=settings.auto_compaction_mode,
             auto_compaction_retention=self.config.auto_compaction_retention,
         )
+
+
+class _PeerDoor:
+    """The peer listeners' handler. Members that start at the same time ask each other who is there: until this one
+    knows itself it says so at once, rather than let them wait."""
+
+    def __init__(self) -> None:
+        self._handler: PeerHandler | None = None
+
+    def open(self, handler: PeerHandler) -> None:
+        self._handler = handler
+
+    async def __call__(self, request: HttpRequest) -> HttpResponse:
+        if self._handler is None:
+            return text_response(503, "member is starting")
+        return await self._handler(request)
 
 
 def bind(url: str) -> socket.socket:

@@ -48,7 +48,7 @@ def _gauges(server: Server) -> list[tuple[str, str, float]]:
 
 def _counters(server: Server) -> list[tuple[str, str, float]]:
     return [
-        ("etcd_server_leader_changes_seen", "Leader changes this member has seen.", server.leader_changes),
+        ("etcd_server_leader_changes_seen", "Leader changes this member has seen.", server.leadership.changes),
     ]
 
 

@@ -56,6 +56,10 @@ class MemoryStorage:
     def set_hard_state(self, state: HardState) -> None:
         self._hard_state = state
 
+    def set_conf_state(self, state: ConfState) -> None:
+        """The configuration that a machine begins with whose application kept more than the newest snapshot tells."""
+        self._snapshot = self._snapshot._replace(conf_state=state)
+
     def first_index(self) -> int:
         return self._offset + 1
 

@@ -1,7 +1,8 @@
 """Data directory ──► state: for a member that is new, and for one that starts again.
 
-    data/member/snap/db     backend: everything applied up to its consistent index
-    data/member/wal/*.wal   log: everything promised
+    data/member/snap/db                backend: everything applied up to its consistent index
+    data/member/snap/<index>.snap.db   what a leader sent, when a crash kept it from becoming the backend
+    data/member/wal/*.wal              log: everything promised
 
 The log is the authority. The backend may lag behind it, never lead: what it lacks is applied again from the log. When
 the two do not fit, when a file is damaged beyond its torn tail, or when the directory is not a member's, this raises
@@ -29,18 +30,18 @@ from quorate.membership import Cluster, Member, conf_change_context, new_cluster
 from quorate.pkg.jsonlog import get_log
 from quorate.raft import MemoryStorage
 from quorate.server.config import ServerConfig
+from quorate.server.force import alone
+from quorate.server.join import BootstrapError, Joined
+from quorate.server.snapshot_files import database_path, remove_leftovers
 from quorate.storage import schema, wal
 from quorate.storage.backend import Backend
 from quorate.storage.files import Files, OsFiles
 
 log = get_log(__name__)
 
+ANY_INDEX = 2**63
 BOOTSTRAP_TERM = 1
 """Term of the entries that a new cluster begins with; the first election is for the next one."""
-
-
-class BootstrapError(Exception):
-    """A data directory that this member cannot start from."""
 
 
 @dataclass(slots=True)
@@ -54,13 +55,19 @@ class Booted:
     wal: wal.WAL
     storage: MemoryStorage
     snapshot: Snapshot
-    """Where the log begins; entries up to here are applied for good."""
+    """Where the log begins; its entries up to `applied_index` only serve members that lag behind."""
+    applied_index: int
+    conf_state: ConfState
+    """The configuration at `applied_index`."""
+    joined: Joined | None
+    """The cluster that a new member has found, until the log tells it more."""
 
 
-def boot(config: ServerConfig, on_backend_error: Callable[[BaseException], None]) -> Booted:
+def boot(config: ServerConfig, joined: Joined | None, on_backend_error: Callable[[BaseException], None]) -> Booted:
     """Open or create the data directory. Raises BootstrapError, WalError, BackendError, OSError.
 
-    `on_backend_error` is called, on the backend's thread, when the backend can write no more.
+    `joined` is the cluster that a member without a log is to join. `on_backend_error` is called, on the backend's
+    thread, when the backend can write no more.
     """
     _check_directory(config.data_dir)
     files = OsFiles()
@@ -75,13 +82,21 @@ def boot(config: ServerConfig, on_backend_error: Callable[[BaseException], None]
     )
     log.info("opened backend db", path=str(config.snap_dir / "db"), size_bytes=backend.size())
     try:
-        begin = _restart if wal.exists(files, str(config.wal_path)) else _start_new
-        booted = begin(config, files, backend)
+        if has_log(config):
+            booted = _restart(config, files, backend, joined)
+        else:
+            booted = _start_new(config, files, backend, joined)
+        remove_leftovers(config.snap_dir)
         booted.wal.unsafe_no_fsync = config.unsafe_no_fsync
         return booted
     except BaseException:
         backend.close()
         raise
+
+
+def has_log(config: ServerConfig) -> bool:
+    """True for a member that has run before."""
+    return wal.exists(OsFiles(), str(config.wal_path))
 
 
 def _check_directory(path: Path) -> None:
@@ -105,24 +120,25 @@ def _is_bbolt(path: Path) -> bool:
         return file.read(20)[16:] == (0xED0CDAED).to_bytes(4, "little")
 
 
-def _start_new(config: ServerConfig, files: Files, backend: Backend) -> Booted:
-    """Create the log of a new cluster."""
+def _start_new(config: ServerConfig, files: Files, backend: Backend, joined: Joined | None) -> Booted:
+    """Create the log of a new cluster, or an empty one for a member that joins."""
     if applied := schema.get_applied(backend).index:
         raise BootstrapError(
             f"the log in {config.wal_path} is missing, but {config.snap_dir / 'db'} holds entries up to "
             f"{applied}: restore the log, or the member from a backup"
         )
+    if joined is not None:
+        metadata = etcdserver_pb2.Metadata(NodeID=joined.member_id, ClusterID=joined.cluster_id).SerializeToString()
+        opened = wal.WAL.create(files, str(config.wal_path), metadata)
+        contents = wal.WalContents(metadata, HardState(), [])
+        return _booted(config, backend, opened, contents, wal.WalSnapshot(), joined)
     members, metadata = _founders(config)
     opened = wal.WAL.create(files, str(config.wal_path), metadata)
     return _seed(config, opened, members, metadata, backend)
 
 
 def _founders(config: ServerConfig) -> tuple[list[Member], bytes]:
-    """The members that a new cluster begins with, and the metadata of this one's log. Raises BootstrapError."""
-    if config.joining:
-        raise BootstrapError("joining an existing cluster is not built yet")
-    if len(config.initial_cluster) > 1:
-        raise BootstrapError("a cluster of more than one member is not built yet")
+    """The members that a new cluster begins with, and the metadata of this one's log."""
     members, cluster_id = new_cluster(config.initial_cluster, config.initial_cluster_token)
     own = next(member for member in members if member.name == config.name)
     log.info("starting local member", local_member_id=f"{own.id:x}", cluster_id=f"{cluster_id:x}")
@@ -147,9 +163,10 @@ def _seed(
     return _booted(config, backend, opened, wal.WalContents(metadata, state, entries), wal.WalSnapshot())
 
 
-def _restart(config: ServerConfig, files: Files, backend: Backend) -> Booted:
+def _restart(config: ServerConfig, files: Files, backend: Backend, joined: Joined | None) -> Booted:
     """Read the log from the newest snapshot that the backend has reached."""
     path = str(config.wal_path)
+    _finish_install(config, files, backend)
     applied = schema.get_applied(backend).index
     start = wal.newest_snapshot(files, path, applied)
     if start is None:
@@ -159,14 +176,30 @@ def _restart(config: ServerConfig, files: Files, backend: Backend) -> Booted:
         )
     opened, contents = _open_wal(files, path, start)
     try:
-        return _resume(config, backend, opened, contents, start)
+        return _resume(config, backend, opened, contents, start, joined)
     except BaseException:
         opened.close()
         raise
 
 
+def _finish_install(config: ServerConfig, files: Files, backend: Backend) -> None:
+    """The log knows of a snapshot beyond the backend: a leader sent it, and a crash came before it was put in place."""
+    newest = wal.newest_snapshot(files, str(config.wal_path), ANY_INDEX)
+    if newest is None or newest.index <= schema.get_applied(backend).index:
+        return
+    database = database_path(config.snap_dir, newest.index)
+    if database.exists():
+        log.info("putting a received snapshot in place", path=str(database), snapshot_index=newest.index)
+        backend.replace(database)
+
+
 def _resume(
-    config: ServerConfig, backend: Backend, opened: wal.WAL, contents: wal.WalContents, start: wal.WalSnapshot
+    config: ServerConfig,
+    backend: Backend,
+    opened: wal.WAL,
+    contents: wal.WalContents,
+    start: wal.WalSnapshot,
+    joined: Joined | None,
 ) -> Booted:
     """Go on from a log that is open, if it and the backend fit together."""
     path = config.wal_path
@@ -177,6 +210,9 @@ def _resume(
             f"the log in {path} ends at entry {last}, but {config.snap_dir / 'db'} holds entries up to "
             f"{applied}: the log lost what was promised"
         )
+    metadata = etcdserver_pb2.Metadata.FromString(contents.metadata)
+    if last == 0 and joined is not None and joined.member_id == metadata.NodeID:
+        return _booted(config, backend, opened, contents, start, joined)
     if last == 0:
         members, expected = _founders(config)
         if contents.metadata != expected:
@@ -186,7 +222,6 @@ def _resume(
             )
         log.info("the log is empty, starting the cluster anew", path=str(path))
         return _seed(config, opened, members, expected, backend)
-    metadata = etcdserver_pb2.Metadata.FromString(contents.metadata)
     log.info(
         "restarting local member",
         cluster_id=f"{metadata.ClusterID:x}",
@@ -195,7 +230,10 @@ def _resume(
         last_index=last,
         applied_index=applied,
     )
-    return _booted(config, backend, opened, contents, start)
+    booted = _booted(config, backend, opened, contents, start)
+    if config.force_new_cluster:
+        alone(booted.storage, booted.conf_state, applied, opened, metadata.NodeID, config.peer_urls)
+    return booted
 
 
 def _open_wal(files: Files, path: str, start: wal.WalSnapshot) -> tuple[wal.WAL, wal.WalContents]:
@@ -210,14 +248,42 @@ def _open_wal(files: Files, path: str, start: wal.WalSnapshot) -> tuple[wal.WAL,
 
 
 def _booted(
-    config: ServerConfig, backend: Backend, opened: wal.WAL, contents: wal.WalContents, start: wal.WalSnapshot
+    config: ServerConfig,
+    backend: Backend,
+    opened: wal.WAL,
+    contents: wal.WalContents,
+    start: wal.WalSnapshot,
+    joined: Joined | None = None,
 ) -> Booted:
     metadata = etcdserver_pb2.Metadata.FromString(contents.metadata)
-    snapshot = Snapshot(start.index, start.term, start.conf_state or ConfState())
+    applied = schema.get_applied(backend)
+    conf_state = schema.get_conf_state(backend) if applied.index else None
+    if conf_state is None:
+        conf_state = start.conf_state or ConfState()
+    snapshot = Snapshot(start.index, start.term, conf_state)
     storage = MemoryStorage()
     if snapshot.index:
         storage.apply_snapshot(snapshot)
-    storage.set_hard_state(contents.hard_state)
+    elif applied.index:
+        storage.set_conf_state(conf_state)
+    # What is applied was committed, whatever the commit index on disk says: that one lags.
+    state = contents.hard_state
+    storage.set_hard_state(state._replace(commit=max(state.commit, applied.index)))
     storage.append(contents.entries)
     cluster = Cluster.restore(backend, metadata.ClusterID, metadata.NodeID, max_learners=config.max_learners)
-    return Booted(metadata.ClusterID, metadata.NodeID, backend, cluster, opened, storage, snapshot)
+    if cluster.is_removed(metadata.NodeID):
+        raise BootstrapError(f"member {metadata.NodeID:x} has been permanently removed from the cluster")
+    for line in cluster.repair(conf_state) if applied.index else ():
+        log.warn("the stored members disagree with raft", detail=line)
+    return Booted(
+        metadata.ClusterID,
+        metadata.NodeID,
+        backend,
+        cluster,
+        opened,
+        storage,
+        snapshot,
+        max(applied.index, start.index),
+        conf_state,
+        joined,
+    )

@@ -26,6 +26,19 @@ class ServerConfig:
     initial_cluster_token: str = "etcd-cluster"
     joining: bool = False
     """True for a member that is to join a cluster there is; without effect once it has data."""
+    force_new_cluster: bool = False
+    """Go on alone with the data of a cluster whose other members are lost for good."""
+    strict_reconfig_check: bool = True
+    """Refuse changes of the members that would leave the cluster without a quorum."""
+    initial_election_tick_advance: bool = True
+    """Shorten the first election timeout once the other members are there."""
+    initial_corrupt_check: bool = False
+    """Compare hashes with the other members before serving."""
+    corrupt_check_time: float = 0.0
+    """Seconds between comparisons of hashes by the leader; 0 is off."""
+    compact_hash_check: bool = True
+    compact_hash_check_time: float = 60.0
+    """Seconds between comparisons, by the leader, of the hashes that compactions leave."""
     wal_dir: Path | None = None
     snapshot_count: int = DEFAULT_SNAPSHOT_COUNT
     snapshot_catchup_entries: int = DEFAULT_CATCHUP_ENTRIES
@@ -65,6 +78,16 @@ class ServerConfig:
     @property
     def election_ticks(self) -> int:
         return int(round(self.election_timeout * 1000) // round(self.heartbeat_interval * 1000))
+
+    @property
+    def peer_urls(self) -> list[str]:
+        """What the other members reach this one by."""
+        return self.initial_cluster[self.name]
+
+    @property
+    def dial_timeout(self) -> float:
+        """How long another member may take to answer a connection."""
+        return 1.0 + self.election_timeout
 
     @property
     def request_timeout(self) -> float:

@@ -51,6 +51,11 @@ class LogCompactor:
         log.info("triggering snapshot", applied_index=entry.index, snapshot_count=self._server.config.snapshot_count)
         self._server.committed().add_done_callback(partial(self._record, snapshot))
 
+    def installed(self, index: int) -> None:
+        """A leader's snapshot at `index` is in place: the log begins there."""
+        self._last = max(self._last, index)
+        self._writer.release_to(index)
+
     def _record(self, snapshot: WalSnapshot, committed: asyncio.Future[None]) -> None:
         if not committed.cancelled():
             self._server.raft.save_snapshot(snapshot, partial(self._saved, snapshot))
@@ -71,8 +76,13 @@ class LogCompactor:
 
     def _saved(self, snapshot: WalSnapshot) -> None:
         self._busy = False
+        if snapshot.index <= self._storage.snapshot().index:
+            return  # overtaken by one that a leader sent
         self._storage.create_snapshot(snapshot.index, snapshot.conf_state, b"")
         keep = self._server.config.snapshot_catchup_entries
+        # Whoever receives the state now will need the log behind it.
+        if self._server.snapshots.are_leaving:
+            keep = snapshot.index
         if snapshot.index > keep and snapshot.index - keep >= self._storage.first_index():
             self._storage.compact(snapshot.index - keep)
         self._writer.release_to(snapshot.index)

@@ -1,103 +1,102 @@
-"""The server of one member: proposals in, applied results out, and the clock that drives the rest."""
+"""The server of one member: its life, and the rooms that make it more than a log."""
 
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine
 from typing import Any
 
-from google.protobuf.message import Message
-
 from quorate.api import errors
-from quorate.api.encode import HeaderEncoder
-from quorate.api.internal import encode_request
-from quorate.api.pb import membership_pb2, rpc_pb2
-from quorate.api.raftpb import Entry
-from quorate.apply import Applied, alarm_name, cost_of
-from quorate.pkg.ids import IdGenerator
+from quorate.api.pb import rpc_pb2
+from quorate.api.raftpb import Entry, Snapshot
+from quorate.apply import alarm_name, cost_of
 from quorate.pkg.jsonlog import get_log
-from quorate.raft.reads import index_at_hand
-from quorate.server.bootstrap import boot
+from quorate.server.agreement import Agreement
+from quorate.server.bootstrap import Booted, boot, has_log
+from quorate.server.clock import Clock
 from quorate.server.compactor import AutoCompactor
 from quorate.server.config import ServerConfig
+from quorate.server.corruption import Corruption
 from quorate.server.jobs import Jobs
+from quorate.server.join import Joined, look_around
+from quorate.server.leader_watch import LeaderWatch
 from quorate.server.leases import LeaseKeeper
 from quorate.server.logs import LogCompactor
-from quorate.server.node import make_node
-from quorate.server.proposals import Proposals
-from quorate.server.raft_loop import RaftLoop
-from quorate.server.reads import Reads
+from quorate.server.members import Members
+from quorate.server.peers import CONNECTED_SECONDS, Peers
+from quorate.server.proposals import Proposal
+from quorate.server.snapshot_files import database_path, remove_superseded
+from quorate.server.snapshots import Snapshots
 from quorate.server.space import SpaceWatch
 from quorate.server.state import State
+from quorate.server.timeouts import timeout_error
+from quorate.server.transfer import hand_over
+from quorate.server.versions import Versions
 from quorate.server.watch_sync import WatchSync
 from quorate.storage import schema
 from quorate.storage.mvcc.hashes import HashResult
 from quorate.storage.wal import WalWriter
-from quorate.version import CLUSTER_VERSION
+from quorate.transport.http1_client import HttpClient
 
 log = get_log(__name__)
 
-MAX_APPLY_GAP = 5000
-"""Entries that may be committed and not applied yet, before proposals are refused."""
 
-
-class Server:
+class Server(Agreement):
     """Make one with `open`, then `start` it, wait until it is `ready`, and `stop` it in the end."""
 
     @classmethod
-    def open(
+    async def open(
         cls, config: ServerConfig, loop: asyncio.AbstractEventLoop, fail: Callable[[BaseException], None]
     ) -> Server:
-        """Read the data directory. `fail` is told once of an error that this member must not survive.
+        """Read the data directory, or ask the other members what to begin with. `fail` is told once of an error that
+        this member must not survive.
 
         Raises BootstrapError, WalError, BackendError, OSError.
         """
-        return cls(config, loop, fail)
+        http = HttpClient(connect_timeout=config.dial_timeout)
+        try:
+            joined = None if has_log(config) else await look_around(config, http)
+            return cls(config, loop, fail, http, joined)
+        except BaseException:
+            await http.close()
+            raise
 
     def __init__(
-        self, config: ServerConfig, loop: asyncio.AbstractEventLoop, fail: Callable[[BaseException], None]
+        self,
+        config: ServerConfig,
+        loop: asyncio.AbstractEventLoop,
+        fail: Callable[[BaseException], None],
+        http: HttpClient,
+        joined: Joined | None,
     ) -> None:
-        booted = boot(config, self._fail_from_thread)
-        self.config = config
-        self._loop = loop
+        booted = boot(config, joined, self._fail_from_thread)
+        super().__init__(config, booted, loop)
         self._tell_failure = fail
-        self.cluster_id, self.member_id = booted.cluster_id, booted.member_id
-        self.proposals = Proposals(loop, config.request_timeout)
-        self.jobs = Jobs(loop, self._fail)
-        self.state = State(config, booted, self.proposals, self.jobs.submit, lambda: self._space.exceeded())
-        self.backend, self.cluster, self.store = self.state.backend, self.state.cluster, self.state.store
-        self.lessor, self.alarms, self.quota = self.state.lessor, self.state.alarms, self.state.quota
-        self._headers = HeaderEncoder(self.cluster_id, self.member_id)
-        self.next_id = IdGenerator(self.member_id, time.time()).next
-        self._node = make_node(config, booted)
-        self._writer = WalWriter(booted.wal)
-        self._writer.start()
-        self.raft = RaftLoop(
-            loop,
-            self._node,
-            booted.storage,
-            self._writer,
-            apply=self._apply,
-            before_turn=lambda: self.reads.begin(),
-            dropped=self._dropped,
-            confirmed=lambda state: self.reads.confirmed(state.context, state.index, self.applied_index),
-            led_by=self._led_by,
-            fail=self._fail,
-        )
-        self.reads = Reads(loop, config.request_timeout, self.next_id, self._node.read_index, self.raft.poke)
-        self.leases = LeaseKeeper(self)
-        self.watch_sync = WatchSync(loop, self.store, self._fail)
-        self._space = SpaceWatch(self.member_id, self.alarms, self.quota, self._propose_alarm)
-        self._logs = LogCompactor(self, booted.storage, self._writer, booted.snapshot.index)
-        self.leader_id = 0
-        self.leader_changes = 0
-        self._leader: asyncio.Future[None] = loop.create_future()
-        self._stopping = False
         self._failed = False
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._next_tick = 0.0
-        self._tick_timer: asyncio.TimerHandle | None = None
+        self.http = http
+        self.jobs = Jobs(loop, self.fail)
+        self.peers = Peers(self, http, () if joined is None else joined.members)
+        self.transport = self.peers.transport
+        self._writer = WalWriter(booted.wal)
+        self._writer.start()
+        state = State(
+            config, booted, self.proposals, self.jobs.submit, lambda: self._space.exceeded(), self.peers.reconfigured
+        )
+        self._join_raft(booted, state, self._writer, self.peers.send)
+        self._build_rooms(booted)
+        self._clock = Clock(loop, config.heartbeat_interval, self._tick, self.fail)
+
+    def _build_rooms(self, booted: Booted) -> None:
+        self.members = Members(self)
+        self.versions = Versions(self)
+        self.leases = LeaseKeeper(self)
+        self.corruption = Corruption(self)
+        self.leader_watch = LeaderWatch(self)
+        self.snapshots = Snapshots(self)
+        self.watch_sync = WatchSync(self._loop, self.store, self.fail)
+        self._space = SpaceWatch(self)
+        self.logs = LogCompactor(self, booted.storage, self._writer, booted.snapshot.index)
 
     # Life.
 
@@ -109,23 +108,20 @@ class Server:
             cluster_id=f"{self.cluster_id:x}",
             cluster_version=self.cluster.version or "to_be_decided",
         )
-        if self.store.pending_compaction is not None:
-            self.jobs.submit(self.store.pending_compaction)
-        self._next_tick = self._loop.time()
-        self._tick()
+        self._resume_compaction()
+        self.peers.start()
+        self._clock.start()
         self._loop.call_soon(self._campaign_if_alone)  # behind the turn that the tick asked for
 
     async def ready(self) -> None:
-        """Return once this member has told the cluster about itself and may serve clients."""
-        await self._leader
-        await self._publish()
-        if self.cluster.version is None and self.is_leader:
-            log.info("setting up initial cluster version", cluster_version=CLUSTER_VERSION)
-            request = membership_pb2.ClusterVersionSetRequest(ver=CLUSTER_VERSION)
-            await self.propose("cluster_version_set", request)
-        if self.cluster.version is not None and self.storage_version != self.cluster.version:
-            schema.put_storage_version(self.backend, self.cluster.version)
-        self.spawn(self._logs.purge_for_ever())
+        """Return once this member has told the cluster about itself and may serve clients. Raises CorruptCluster."""
+        await self.leadership.known()
+        if self.config.initial_corrupt_check:
+            await self.corruption.check_at_start()
+        await self.versions.publish()
+        self.spawn(self.versions.watch_for_ever())
+        self.spawn(self.corruption.run_for_ever())
+        self.spawn(self.logs.purge_for_ever())
         config = self.config
         if config.auto_compaction_retention > 0:
             compactor = AutoCompactor(
@@ -144,33 +140,37 @@ class Server:
         self.reads.fail(errors.Stopped)
 
     async def stop(self) -> None:
-        """Put everything on disk and close it."""
-        self._halt()
+        """Hand leadership over, put everything on disk and close it."""
         if self._failed:
-            self.abort()
+            await self.abort()
             return
+        await hand_over(self)
+        await self._hang_up()
         await self._loop.run_in_executor(None, self._writer.close)
         await self._loop.run_in_executor(None, self.backend.close)
 
-    def abort(self) -> None:
+    async def abort(self) -> None:
         """Stop at once: what is half done is dropped, files and locks are let go."""
-        self._halt()
+        await self._hang_up()
         for close in (self._writer.close, self.backend.close):
             try:
                 close()
             except Exception as err:
                 log.warn("closed after a failure", error=str(err))
 
+    async def _hang_up(self) -> None:
+        self._halt()
+        await self.transport.stop()
+        await self.http.close()
+        self.snapshots.release_views()
+
     def _halt(self) -> None:
         self.refuse_calls()
         self.raft.stop()
         self.jobs.stop()
         self.watch_sync.stop()
-        if not self._leader.done():
-            self._leader.set_exception(errors.Stopped())
-            self._leader.exception()  # nobody may be waiting
-        if self._tick_timer is not None:
-            self._tick_timer.cancel()
+        self.leadership.stop()
+        self._clock.stop()
         for task in self._tasks:
             task.cancel()
 
@@ -184,9 +184,9 @@ class Server:
     def _task_done(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            self._fail(error)
+            self.fail(error)
 
-    def _fail(self, error: BaseException) -> None:
+    def fail(self, error: BaseException) -> None:
         """The member must not go on: what is on disk is unknown, or its state may differ from the others'."""
         if self._failed:
             return
@@ -196,36 +196,9 @@ class Server:
         self._tell_failure(error)
 
     def _fail_from_thread(self, error: BaseException) -> None:
-        self._loop.call_soon_threadsafe(self._fail, error)
+        self._loop.call_soon_threadsafe(self.fail, error)
 
     # What clients ask for.
-
-    @property
-    def is_leader(self) -> bool:
-        return self.leader_id == self.member_id
-
-    @property
-    def applied_index(self) -> int:
-        return self.state.applied_index
-
-    @property
-    def committed_index(self) -> int:
-        return max(self._node.raft.log.committed, self.applied_index)
-
-    @property
-    def term(self) -> int:
-        return self._node.raft.term
-
-    @property
-    def storage_version(self) -> str:
-        return schema.get_storage_version(self.backend) or ""
-
-    def header(self, revision: int = 0) -> bytes:
-        """The header of a reply as its first field; revision 0 stands for the store's own."""
-        return self._headers.encode(revision or self.store.revision, self.term)
-
-    def header_without_revision(self) -> bytes:
-        return self._headers.encode(0, self.term)
 
     def complaints(self) -> list[str]:
         """What Status reports as wrong."""
@@ -234,41 +207,9 @@ class Server:
             found.append(errors.NoLeader.text)
         return found
 
-    async def propose(self, kind: str, request: Message, body: bytes | None = None) -> Applied:
-        """Agree on `request`, of a `kind` that `api.internal` knows, with the cluster; returns once it is applied here.
-
-        `body` is the request serialized, for callers that have it. Raises the EtcdError that is the result,
-        TooManyRequests, RequestTooLarge, Stopped, Timeout, ProposalDropped.
-        """
-        if self._stopping:
-            raise errors.Stopped()
-        if self._node.raft.log.committed - self.applied_index > MAX_APPLY_GAP:
-            raise errors.TooManyRequests()
-        data = encode_request(kind, request.SerializeToString() if body is None else body, self.next_id())
-        if len(data) > self.config.max_request_bytes:
-            raise errors.RequestTooLarge()
-        if not self.leader_id:
-            await asyncio.shield(self._leader)
-        answer = self.proposals.add(data, kind, request)
-        self.raft.propose(data)
-        return await answer
-
-    def read_barrier(self) -> asyncio.Future[None] | None:
-        """Await it, and local state holds everything acknowledged before; None when it does already.
-
-        Shared by readers: do not cancel it. Raises Stopped.
-        """
-        if self._stopping:
-            raise errors.Stopped()
-        index = index_at_hand(self._node.raft)
-        if index is not None and self.applied_index >= index:
-            return None
-        return self.reads.barrier()
-
-    async def fresh(self) -> None:
-        """Return once local state holds everything acknowledged before the call. May be cancelled."""
-        if (barrier := self.read_barrier()) is not None:
-            await asyncio.shield(barrier)
+    def connected_members(self, seconds: float = CONNECTED_SECONDS) -> set[int]:
+        """Members that this one has had a link to for at least `seconds`, and itself."""
+        return self.peers.connected(seconds)
 
     def check_quota(self, request: rpc_pb2.PutRequest | rpc_pb2.TxnRequest | rpc_pb2.LeaseGrantRequest) -> None:
         """Raises NoSpace, and has the cluster raise the alarm, when `request` does not fit in the quota."""
@@ -296,80 +237,45 @@ class Server:
         value: int = await self.jobs.submit(schema.hash_buckets(self.backend))
         return value
 
-    # The turn.
-
-    def _tick(self) -> None:
-        now = self._loop.time()
-        self._node.tick()
+    def _tick(self, now: float) -> None:
+        self.node.tick()
         self.reads.tick(now)
-        self.proposals.expire(now, errors.Timeout)
+        self.proposals.expire(now, self._expired)
         self.backend.flush()
         self.leases.tick(now)
+        self.leader_watch.tick(now)
         self._space.look()
         self.watch_sync.poke()
         self.raft.poke()
-        self._next_tick = max(self._next_tick + self.config.heartbeat_interval, now)
-        self._tick_timer = self._loop.call_at(self._next_tick, self._guarded_tick)
 
-    def _guarded_tick(self) -> None:
-        try:
-            self._tick()
-        except Exception as err:
-            self._fail(err)
+    def _expired(self, data: bytes, proposal: Proposal) -> errors.EtcdError:
+        """Why a proposal was not answered in time; one that found no leader was never made."""
+        if self.raft.withdraw(data):
+            return errors.DeadlineExceeded()
+        return timeout_error(self, proposal.made_at)
 
-    def _led_by(self, leader_id: int) -> None:
-        if leader_id == self.leader_id:
-            return
-        if leader_id:
-            self.leader_changes += 1
-            if not self._leader.done():
-                self._leader.set_result(None)
-        elif self._leader.done():
-            self._leader = self._loop.create_future()
-        self.leader_id = leader_id
-        if not self.is_leader:
-            self.lessor.demote()
+    def _applied(self, last: Entry) -> None:
+        self.logs.applied(last)
+
+    def _install(self, snapshot: Snapshot) -> None:
+        self.snapshots.release_views()
+        self.state.install(snapshot, database_path(self.config.snap_dir, snapshot.index))
+        self.peers.update()
+        self._resume_compaction()
+        self.reads.applied(self.applied_index)
+        self.logs.installed(snapshot.index)
+        remove_superseded(self.config.snap_dir, snapshot.index)
+        self.watch_sync.poke()
+
+    def _resume_compaction(self) -> None:
+        if self.store.pending_compaction is not None:
+            self.jobs.submit(self.store.pending_compaction)
 
     def _campaign_if_alone(self) -> None:
         """A cluster of one need not wait for an election timeout: nobody else can lead."""
         if self.state.conf_state.voters == (self.member_id,):
-            self._node.campaign()
+            self.node.campaign()
             self.raft.poke()
-
-    def _apply(self, entries: Sequence[Entry]) -> None:
-        self.state.apply(entries, self._loop.time(), self._node)
-        self.reads.applied(self.applied_index)
-        self._logs.applied(entries[-1])
-
-    def _dropped(self, batch: Sequence[bytes]) -> None:
-        for data in batch:
-            if (proposal := self.proposals.take(data)) is not None:
-                proposal.resolve(errors.ProposalDropped())
-
-    async def _publish(self) -> None:
-        """Tell the cluster this member's name and client URLs."""
-        attributes = membership_pb2.Attributes(name=self.config.name, client_urls=self.config.advertise_client_urls)
-        request = membership_pb2.ClusterMemberAttrSetRequest(member_ID=self.member_id, member_attributes=attributes)
-        await self.propose("cluster_member_attr_set", request)
-        log.info(
-            "published local member to cluster through raft",
-            local_member_id=f"{self.member_id:x}",
-            cluster_id=f"{self.cluster_id:x}",
-            name=self.config.name,
-            client_urls=self.config.advertise_client_urls,
-        )
-
-    def _propose_alarm(self, request: rpc_pb2.AlarmRequest) -> None:
-        async def propose() -> None:
-            try:
-                await self.propose("alarm", request)
-            except errors.EtcdError as err:
-                log.warn("alarm was not agreed on", error=str(err))
-            finally:
-                self._space.settled()
-
-        if not self._stopping:
-            self.spawn(propose())
 
     # The disk.
 
@@ -379,7 +285,7 @@ class Server:
 
         def finish(error: BaseException | None) -> None:
             if error is not None:
-                self._fail(error)
+                self.fail(error)
                 done.cancel()
             elif not done.done():
                 done.set_result(None)

@@ -21,7 +21,7 @@ def make_node(config: ServerConfig, booted: Booted) -> RawNode:
             rng=random.Random(),
             election_tick=config.election_ticks,
             heartbeat_tick=1,
-            applied=booted.snapshot.index,
+            applied=booted.applied_index,
             async_storage_writes=True,
             check_quorum=True,
             pre_vote=config.pre_vote,

@@ -18,12 +18,12 @@ from quorate.server.answer import Answer
 class Proposal:
     """One request on its way through the log."""
 
-    __slots__ = ("answer", "deadline", "kind", "request")
+    __slots__ = ("answer", "kind", "made_at", "request")
 
-    def __init__(self, kind: str, request: Any, deadline: float, answer: Answer[Applied]) -> None:
+    def __init__(self, kind: str, request: Any, made_at: float, answer: Answer[Applied]) -> None:
         self.kind = kind
         self.request = request
-        self.deadline = deadline
+        self.made_at = made_at
         self.answer = answer
 
     def resolve(self, result: Applied | EtcdError) -> None:
@@ -41,30 +41,36 @@ class Proposals:
         self._loop = loop
         self._timeout = timeout
         self._waiting: dict[bytes, Proposal] = {}
+        self._patient: dict[bytes, Proposal] = {}
+        """Those that wait for as long as their caller does."""
 
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def add(self, data: bytes, kind: str, request: Any) -> Answer[Applied]:
+    def add(self, data: bytes, kind: str, request: Any, patient: bool = False) -> Answer[Applied]:
         """The answer to `data`, to be awaited. Whoever waits may be cancelled; the entry is applied all the same."""
         answer: Answer[Applied] = Answer(self._loop)
-        self._waiting[data] = Proposal(kind, request, self._loop.time() + self._timeout, answer)
+        kept = self._patient if patient else self._waiting
+        kept[data] = Proposal(kind, request, self._loop.time(), answer)
         return answer
 
     def take(self, data: bytes) -> Proposal | None:
         """The proposal that is now applied, if it is one of this member."""
-        return self._waiting.pop(data, None)
+        found = self._waiting.pop(data, None)
+        if found is None and self._patient:
+            return self._patient.pop(data, None)
+        return found
 
-    def expire(self, now: float, error: Callable[[], EtcdError]) -> None:
+    def expire(self, now: float, error: Callable[[bytes, Proposal], EtcdError]) -> None:
         """Fail what has waited its whole time. All wait equally long, so the first that may stay ends the search."""
         while self._waiting:
             data, proposal = next(iter(self._waiting.items()))
-            if proposal.deadline > now:
+            if proposal.made_at + self._timeout > now:
                 return
             del self._waiting[data]
-            proposal.resolve(error())
+            proposal.resolve(error(data, proposal))
 
     def fail_all(self, error: Callable[[], EtcdError]) -> None:
-        waiting, self._waiting = self._waiting, {}
+        waiting, self._waiting, self._patient = {**self._waiting, **self._patient}, {}, {}
         for proposal in waiting.values():
             proposal.resolve(error())

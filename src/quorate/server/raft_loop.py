@@ -1,12 +1,14 @@
 """Turns what raft wants into WAL writes, messages and applied entries, once per loop turn for everything that came in.
 
-    propose / step / tick ──poke──► turn: Ready ─┬─► WAL ──durable──► responses stepped back ──► next Ready
-                                                 ├─► apply committed entries, in order
-                                                 └─► confirmed reads
+    propose / receive / tick ──poke──► turn: Ready ─┬─► messages to the other members
+                                                    ├─► WAL ──durable──► responses stepped back or sent ──► next Ready
+                                                    ├─► apply committed entries, in order
+                                                    └─► confirmed reads
 
 Raft runs with asynchronous storage writes (Raft thesis §10.2.1). While the disk is quick a batch is durable before the
 turn goes on; when it is slow the WAL's thread has it, and the next batch gathers meanwhile. Either way nothing that a
-batch lets raft answer leaves before the batch is durable.
+batch lets raft answer leaves before the batch is durable. A leader's messages promise nothing, so they leave before its
+own write: the others write at the same time.
 """
 
 from __future__ import annotations
@@ -15,11 +17,13 @@ import asyncio
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from quorate.api.raftpb import Entry, HardState, Message, MessageType
+from quorate.api.raftpb import ConfChange, Entry, HardState, Message, MessageType, Snapshot
 from quorate.raft import (
     LOCAL_APPEND_THREAD,
     LOCAL_APPLY_THREAD,
+    LocalMessage,
     MemoryStorage,
+    PeerNotFound,
     ProposalDropped,
     RawNode,
     ReadState,
@@ -30,10 +34,15 @@ COMMIT_STEP = 100
 """Entries by which the commit index on disk may lag behind."""
 
 Apply = Callable[[Sequence[Entry]], None]
+Send = Callable[[Sequence[Message]], None]
 
 
 class RaftLoop:
-    """Drives one RawNode on one event loop."""
+    """Drives one RawNode on one event loop.
+
+    `send(messages)` takes what goes to other members, `install(snapshot)` replaces the applied state by one that a
+    leader has sent, which is on this disk already.
+    """
 
     def __init__(
         self,
@@ -43,6 +52,8 @@ class RaftLoop:
         writer: WalWriter,
         *,
         apply: Apply,
+        send: Send,
+        install: Callable[[Snapshot], None],
         before_turn: Callable[[], None],
         confirmed: Callable[[ReadState], None],
         led_by: Callable[[int], None],
@@ -54,13 +65,17 @@ class RaftLoop:
         self._loop = loop
         self._writer = writer
         self._apply = apply
+        self._send = send
+        self._install = install
         self._before_turn = before_turn
         self._confirmed = confirmed
         self._led_by = led_by
         self._dropped = dropped
         self.turn_ended: Callable[[], None] = _nothing
         """Called when everything that a turn had to answer is answered."""
+        self._received: list[Message] = []
         self._proposed: list[bytes] = []
+        """To be proposed in the next turn; kept for as long as there is no leader."""
         self._in_flight = 0
         """Batches that the thread has and raft has not heard of since."""
         self._fail = fail
@@ -75,6 +90,23 @@ class RaftLoop:
     def propose(self, data: bytes) -> None:
         """Have `data` proposed in the next turn, with everything else that came in."""
         self._proposed.append(data)
+        self.poke()
+
+    def withdraw(self, data: bytes) -> bool:
+        """Forget `data` if it still waits for a leader; True if it did."""
+        if data not in self._proposed:
+            return False
+        self._proposed.remove(data)
+        return True
+
+    def propose_conf_change(self, change: ConfChange) -> None:
+        """Ask for a change of the configuration. Raises ProposalDropped."""
+        self.node.propose_conf_change(change)
+        self.poke()
+
+    def receive(self, message: Message) -> None:
+        """A message of another member, for the next turn."""
+        self._received.append(message)
         self.poke()
 
     def poke(self) -> None:
@@ -102,6 +134,7 @@ class RaftLoop:
         if self._stopped:
             return
         try:
+            self._step_received()
             self._before_turn()
             self._propose_all()
             while self.node.has_ready():
@@ -111,8 +144,18 @@ class RaftLoop:
         except Exception as err:
             self._fail(err)
 
+    def _step_received(self) -> None:
+        """Messages are lost at times; one that raft cannot use is as good as lost, and its sender finds that out."""
+        if self._received:
+            received, self._received = self._received, []
+            for message in received:
+                try:
+                    self.node.step(message)
+                except (LocalMessage, PeerNotFound, ProposalDropped):
+                    continue
+
     def _propose_all(self) -> None:
-        if self._proposed:
+        if self._proposed and self.node.raft.lead:
             batch, self._proposed = self._proposed, []
             try:
                 self.node.propose_many(batch)
@@ -123,25 +166,28 @@ class RaftLoop:
         ready = self.node.ready()
         if ready.soft_state is not None:
             self._led_by(ready.soft_state.lead)
-        for message in ready.messages:
+        own = [message for message in ready.messages if message.to >= LOCAL_APPLY_THREAD]
+        if len(own) < len(ready.messages):
+            self._send([message for message in ready.messages if message.to < LOCAL_APPLY_THREAD])
+        for message in own:
             if message.to == LOCAL_APPEND_THREAD:
                 self._append(message)
-            elif message.to == LOCAL_APPLY_THREAD:
+            else:
                 self._apply(message.entries)
                 self._step_all(message.responses)
-            else:
-                raise AssertionError(f"a message to member {message.to:x} of a cluster of one")
         for state in ready.read_states:
             self._confirmed(state)
 
     def _append(self, message: Message) -> None:
-        """Have a batch saved; its responses are stepped when it is durable."""
+        """Have a batch saved; its responses are stepped, or sent to others, when it is durable."""
         assert message.type == MessageType.STORAGE_APPEND
-        assert message.snapshot is None, "a cluster of one receives no snapshot"
         state: HardState | None = HardState(message.term, message.vote, message.commit)
         if state == HardState():
             state = None
         responses = message.responses
+        if message.snapshot is not None:
+            self._append_snapshot(message.snapshot, state, message)
+            return
         if not message.entries:
             # Raft asks anew to be told about entries that are on their way already; once is enough.
             responses = [response for response in responses if response != self._confirmation]
@@ -162,6 +208,22 @@ class RaftLoop:
         done = partial(self._appended, message.entries, state, responses)
         self._in_flight += 1
         self._writer.submit(state, message.entries, None, partial(self._from_thread, done))
+
+    def _append_snapshot(self, snapshot: Snapshot, state: HardState | None, message: Message) -> None:
+        """Record a leader's snapshot in the log, then let it replace what is applied. Its database is on disk already;
+        a crash between the two is mended at the next start, which finds it there."""
+        self._unsaved = None
+        self._confirmation = None
+        self._saved = state = (state or self._saved)._replace(commit=max(snapshot.index, (state or self._saved).commit))
+        mark = WalSnapshot(snapshot.index, snapshot.term, snapshot.conf_state, replaces_log=True)
+
+        def saved() -> None:
+            self._install(snapshot)
+            self.storage.apply_snapshot(snapshot)
+            self._appended(message.entries, state, message.responses)
+
+        self._in_flight += 1
+        self._writer.submit(state, message.entries, mark, partial(self._from_thread, saved))
 
     def _due_state(self, state: HardState | None) -> HardState | None:
         """A commit index goes along with a batch now and then. It only spares a restart some waiting."""
@@ -187,8 +249,12 @@ class RaftLoop:
         self._step_all(responses)
 
     def _step_all(self, responses: Sequence[Message]) -> None:
+        own_id = self.node.raft.id
+        if any(response.to != own_id for response in responses):
+            self._send(_newest_answers([response for response in responses if response.to != own_id]))
         for response in responses:
-            self.node.step(response)
+            if response.to == own_id:
+                self.node.step(response)
 
     def _from_thread(self, done: Callable[[], None], error: BaseException | None) -> None:
         """Called on the WAL thread."""
@@ -206,6 +272,14 @@ class RaftLoop:
             done()
         except Exception as err:
             self._fail(err)
+
+
+def _newest_answers(messages: list[Message]) -> list[Message]:
+    """Of several plain acknowledgements of appended entries to one leader the last one says it all."""
+    if len(messages) == 1:
+        return messages
+    newest = {m.to: m for m in messages if m.type == MessageType.APP_RESP and not m.reject}
+    return [m for m in messages if m.type != MessageType.APP_RESP or m.reject or m is newest[m.to]]
 
 
 def _nothing() -> None:

@@ -83,6 +83,11 @@ class Reads:
             self._asked_at = now
             self._start_round(self._context)
 
+    def leader_changed(self) -> None:
+        """Another member leads: an unconfirmed round was asked of the one before."""
+        if self._running is not None and self._confirmed is None:
+            self._finish(errors.LeaderChanged())
+
     def fail(self, error: Callable[[], errors.EtcdError]) -> None:
         """Fail the running round and everyone who waits for the next one."""
         if self._running is not None:

@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING
 
+from quorate.api import errors
 from quorate.api.pb import rpc_pb2
-from quorate.apply import Alarms, Quota
 from quorate.pkg.jsonlog import get_log
+
+if TYPE_CHECKING:
+    from quorate.server.member import Server
 
 log = get_log(__name__)
 
-Propose = Callable[[rpc_pb2.AlarmRequest], Any]
-
 
 class SpaceWatch:
-    """`propose(request)` has the cluster agree on an alarm; one proposal is under way at a time."""
+    """One proposal is under way at a time."""
 
-    def __init__(self, member_id: int, alarms: Alarms, quota: Quota, propose: Propose) -> None:
-        self._member_id = member_id
-        self._alarms = alarms
-        self._quota = quota
-        self._propose = propose
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._member_id = server.member_id
+        self._alarms = server.alarms
+        self._quota = server.quota
         self._asking = False
 
     def exceeded(self) -> None:
@@ -35,14 +35,19 @@ class SpaceWatch:
         if own in self._alarms.active(rpc_pb2.NOSPACE) and self._quota.has_room():
             self._want(False, "space is free again, clearing the alarm")
 
-    def settled(self) -> None:
-        """The proposal under way has ended, one way or the other."""
-        self._asking = False
-
     def _want(self, on: bool, msg: str) -> None:
         if self._asking:
             return
         self._asking = True
         log.warn(msg, quota_bytes=self._quota.limit)
         action = rpc_pb2.AlarmRequest.ACTIVATE if on else rpc_pb2.AlarmRequest.DEACTIVATE
-        self._propose(rpc_pb2.AlarmRequest(action=action, memberID=self._member_id, alarm=rpc_pb2.NOSPACE))
+        request = rpc_pb2.AlarmRequest(action=action, memberID=self._member_id, alarm=rpc_pb2.NOSPACE)
+        self._server.spawn(self._propose(request))
+
+    async def _propose(self, request: rpc_pb2.AlarmRequest) -> None:
+        try:
+            await self._server.propose("alarm", request)
+        except errors.EtcdError as err:
+            log.warn("alarm was not agreed on", error=str(err))
+        finally:
+            self._asking = False

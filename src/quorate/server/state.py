@@ -1,16 +1,19 @@
 """The replicated state of one member, and how committed entries change it.
 
-entry ──► skipped if the backend has it already ──► Applier ──► result to whoever waits
-                                                └─► effects + entry index, in one batch of the backend
+entry ──► Applier ──► result to whoever waits
+                  └─► effects + entry index, in one batch of the backend
+
+Raft begins behind the last entry whose effects the backend has, so no entry is ever applied twice.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 from quorate.api import errors
 from quorate.api.internal import decode_request
-from quorate.api.raftpb import Entry, EntryType, decode_conf_change
+from quorate.api.raftpb import ConfChange, Entry, EntryType, Snapshot, decode_conf_change
 from quorate.apply import Alarms, Applied, Applier, Quota
 from quorate.lease import Lessor
 from quorate.pkg.jsonlog import get_log
@@ -27,8 +30,8 @@ Result = Applied | errors.EtcdError
 
 
 class State:
-    """What this member has applied. Own proposals get their results; `run_job(job)` takes over deleting, and `no_space`
-    is told when an entry did not fit in the quota."""
+    """What this member has applied. Own proposals get their results; `run_job(job)` takes over deleting, `no_space` is
+    told when an entry did not fit in the quota, and `reconfigured(change)` when the members have changed."""
 
     def __init__(
         self,
@@ -37,6 +40,7 @@ class State:
         proposals: Proposals,
         run_job: Callable[[Iterator[None]], object],
         no_space: Callable[[], None],
+        reconfigured: Callable[[ConfChange], None],
     ) -> None:
         self.backend = booted.backend
         self.cluster = booted.cluster
@@ -47,15 +51,14 @@ class State:
         log.info("kvstore restored", current_rev=self.store.revision, compact_rev=self.store.compacted_revision)
         self.alarms = Alarms(schema.AlarmRecords(self.backend))
         self.quota = Quota(config.quota_backend_bytes, self.backend.size_in_use)
-        self.conf_state = booted.snapshot.conf_state
-        self.applied_index = booted.snapshot.index
+        self.conf_state = booted.conf_state
+        self.applied_index = booted.applied_index
         self._applier = Applier(self.store, self.lessor, self.cluster, self.alarms, self.quota)
-        self._consistent_index = schema.get_applied(self.backend).index
-        """Last entry whose effects the backend has; up to here a restart only repeats what raft must hear again."""
         self._lease_extension = config.election_timeout
         self._proposals = proposals
         self._run_job = run_job
         self._no_space = no_space
+        self._reconfigured = reconfigured
 
     def apply(self, entries: Sequence[Entry], now: float, node: RawNode) -> None:
         """Apply committed entries in order; their effects and their index reach the disk together.
@@ -68,12 +71,10 @@ class State:
             if entry.type == EntryType.NORMAL:
                 self._apply_normal(entry, now, node, answers)
             else:
-                self._apply_conf_change(entry, node)
+                self._apply_conf_change(entry, node, answers)
         last = entries[-1]
         self.applied_index = last.index
-        if last.index > self._consistent_index:
-            self._consistent_index = last.index
-            schema.put_applied(self.backend, last.index, last.term)
+        schema.put_applied(self.backend, last.index, last.term)
         self.backend.end_entry()
         for proposal, result in answers:
             proposal.resolve(result)
@@ -83,8 +84,6 @@ class State:
             # The first entry of a term: on its leader, leases run from here on.
             if node.raft.role is Role.LEADER and entry.term == node.raft.term:
                 self.lessor.promote(now, self._lease_extension)
-            return
-        if entry.index <= self._consistent_index:
             return
         proposal = self._proposals.take(entry.data)
         result: Result
@@ -108,11 +107,37 @@ class State:
         if proposal is not None:
             answers.append((proposal, result))
 
-    def _apply_conf_change(self, entry: Entry, node: RawNode) -> None:
-        """Raft hears every change again after a restart; the stored members take only what they have not seen."""
+    def _apply_conf_change(self, entry: Entry, node: RawNode, answers: list[tuple[Proposal, Result]]) -> None:
+        """A change that does not fit the members is refused by all of them alike: raft is told of no change."""
         assert entry.type == EntryType.CONF_CHANGE, "etcd proposes only simple changes"
         change = decode_conf_change(entry.data)
-        self.conf_state = node.apply_conf_change(change)
-        if entry.index > self._consistent_index:
+        proposal = self._proposals.take(entry.data)
+        result: Result = Applied(self.store.revision)
+        try:
+            self.cluster.validate(change)
+        except errors.EtcdError as err:
+            result = err
+            self.conf_state = node.apply_conf_change(ConfChange(change.type, 0))
+            log.warn("refused a change of the members", node_id=f"{change.node_id:x}", error=str(err))
+        else:
+            self.conf_state = node.apply_conf_change(change)
             self.cluster.apply(change)
             schema.put_conf_state(self.backend, self.conf_state)
+            self._reconfigured(change)
+        if proposal is not None:
+            answers.append((proposal, result))
+
+    def install(self, snapshot: Snapshot, database: Path) -> None:
+        """Become what a leader sent: `database` replaces all rows, everything in memory is read anew."""
+        self.backend.replace(database)
+        self.lessor.restore()
+        self.store.restore()
+        self.alarms.reload()
+        self.cluster.reload(self.backend)
+        applied = schema.get_applied(self.backend)
+        assert applied.index == snapshot.index, f"database at entry {applied.index}, its snapshot at {snapshot.index}"
+        self.conf_state = snapshot.conf_state
+        for line in self.cluster.repair(snapshot.conf_state):
+            log.warn("the members in a snapshot disagree with raft", detail=line)
+        self.applied_index = snapshot.index
+        log.info("installed snapshot", index=snapshot.index, term=snapshot.term, current_rev=self.store.revision)

@@ -1,0 +1,142 @@
+"""The whole state on its way between members: to one that lags too far behind, and from a leader to this one.
+
+    sender:    rows held still ──export──► bbolt file ──► POST ──► report to raft
+    receiver:  POST ──► bbolt file ──take_in──► <index>.snap.db ──► raft accepts ──► log ──► replaces the backend
+
+Both conversions run in bites, so that the member goes on meanwhile. Index, term and members of a snapshot that is sent
+are those that the rows themselves say they are at, whatever raft had in mind when it asked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Generator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from quorate.api.raftpb import Message, Snapshot
+from quorate.membership import Cluster, encode_v2_store
+from quorate.pkg.jsonlog import get_log
+from quorate.server.snapshot_files import database_path, export, take_in
+from quorate.storage import schema
+from quorate.storage.backend import View
+
+if TYPE_CHECKING:
+    from quorate.server.member import Server
+
+log = get_log(__name__)
+
+CHUNK_BYTES = 1 << 18
+"""Bytes read from the file, and handed to the connection, at a time."""
+
+
+class SnapshotReplaced(Exception):
+    """The rows that were being read have been replaced by others."""
+
+
+class Snapshots:
+    """Sends and receives snapshots of one member."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._directory = server.config.snap_dir
+        self._sending: dict[int, Path] = {}
+        self._views: set[View] = set()
+        self._receiving = asyncio.Lock()
+
+    @property
+    def are_leaving(self) -> bool:
+        """True while one is being sent: the log behind it must not be cut, its receiver will need it."""
+        return bool(self._sending)
+
+    def send(self, message: Message) -> None:
+        """Have the state of now sent in place of what `message` names; raft is told how that went."""
+        if message.to in self._sending:
+            return  # the one on its way tells raft
+        path = self._directory / f"tmp.{message.to:016x}.{self._server.next_id():016x}.bbolt"
+        self._sending[message.to] = path
+        self._server.spawn(self._send(message, path))
+
+    def sent(self, to: int) -> None:
+        """The one to member `to` has arrived, or will not."""
+        path = self._sending.pop(to, None)
+        if path is not None:
+            path.unlink(missing_ok=True)
+
+    async def _send(self, message: Message, path: Path) -> None:
+        try:
+            message.snapshot, size = await self._export(path)
+        except (OSError, SnapshotReplaced) as err:
+            log.warn("failed to make a snapshot", to=f"{message.to:x}", error=str(err))
+            self._server.peers.report_snapshot(message.to, False)
+            return
+        log.info("sending database snapshot", to=f"{message.to:x}", snapshot_index=message.snapshot.index, bytes=size)
+        self._server.transport.send_snapshot(message, _chunks(path), size)
+
+    async def _export(self, path: Path) -> tuple[Snapshot, int]:
+        """Write the rows to `path`; what they are a snapshot of, and the size of the file."""
+        server = self._server
+        await server.committed()
+        view = server.backend.view()
+        self._views.add(view)
+        try:
+            rows = cast(schema.Store, view)  # it is only read
+            applied = schema.get_applied(rows)
+            conf_state = schema.get_conf_state(rows)
+            assert conf_state is not None, "a member that leads has applied a configuration"
+            members = Cluster.restore(rows, server.cluster_id, server.member_id)
+            job = export(view, path)
+            while not await _bite(job):
+                if view not in self._views:
+                    raise SnapshotReplaced("the rows were replaced by a snapshot from a leader")
+            snapshot = Snapshot(applied.index, applied.term, conf_state, encode_v2_store(members))
+            return snapshot, _size(path)
+        finally:
+            if view in self._views:
+                self._views.discard(view)
+                view.close()
+
+    def release_views(self) -> None:
+        """Let go of rows that are about to be replaced."""
+        views, self._views = self._views, set()
+        for view in views:
+            view.close()
+
+    async def receive(self, message: Message, chunks: AsyncIterator[bytes]) -> None:
+        """Keep what a leader sends, then let raft decide whether it is wanted. Raises OSError, BboltError."""
+        snapshot = message.snapshot or Snapshot()
+        async with self._receiving:
+            path = self._directory / f"tmp.{snapshot.index:016x}.bbolt"
+            try:
+                size = 0
+                with path.open("wb") as file:
+                    async for chunk in chunks:
+                        size += file.write(chunk)
+                log.info("received database snapshot", snapshot_index=snapshot.index, bytes=size)
+                database = database_path(self._directory, snapshot.index)
+                job = take_in(path, database, snapshot.conf_state, snapshot.index, snapshot.term)
+                while not await _bite(job):
+                    pass
+            finally:
+                path.unlink(missing_ok=True)
+            self._server.raft.receive(message)
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size
+
+
+async def _chunks(path: Path) -> AsyncIterator[bytes]:
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK_BYTES):
+            yield chunk
+
+
+async def _bite(job: Generator[None, None, Any]) -> bool:
+    """Let `job` take a bite and everything else a turn; True when the job is done."""
+    try:
+        next(job)
+    except StopIteration:
+        return True
+    await asyncio.sleep(0)
+    return False
