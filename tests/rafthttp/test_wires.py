@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from itertools import pairwise
 
-from wires_support import ELECTION_TIMEOUT, Wires, append, response, running, streams_up, until
+from wires_support import Wires, append, response, running, streams_up, until
 
 from quorate.api.raftpb import ConfState, Message, MessageType, Snapshot
 from quorate.rafthttp import limits
@@ -27,13 +28,12 @@ async def test_messages_of_both_streams_arrive_whole_and_in_order() -> None:
 async def test_a_message_is_on_the_socket_before_send_returns() -> None:
     one, two = Wires(1), Wires(2)
     async with running(one, two):
-        writes: list[bytes] = []
         peer = one.transport.peer(2)
         assert peer is not None and peer._appends._body is not None
         before = peer.link.counters.sent_bytes
         one.transport.send([append(two, one, n) for n in range(20)])
         assert peer.link.counters.sent_bytes > before
-        assert peer._appends._body.pending == 0, writes
+        assert peer._appends._body.pending == 0
         await until(lambda: len(two.host.messages) == 20)
 
 
@@ -97,7 +97,7 @@ async def test_a_member_is_asked_again_for_streams_every_tenth_of_a_second() -> 
         two.transport.handle = counted  # type: ignore[method-assign]
         one.knows(two)
         await until(lambda: len(requests) >= 4)
-        gaps = [b - a for a, b in zip(requests, requests[1:], strict=False)]
+        gaps = [b - a for a, b in pairwise(requests)]
         assert min(gaps) >= limits.REDIAL * 0.7, gaps
 
 
@@ -316,4 +316,3 @@ async def test_stopping_ends_every_task_and_stream() -> None:
         assert not one.transport._tasks and one.transport.peers() == []
         one.transport.send([append(two, one, 1)])
         await until(lambda: not two.is_up(one))
-        assert ELECTION_TIMEOUT == one.election

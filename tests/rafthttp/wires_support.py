@@ -130,7 +130,7 @@ def streams_up(sender: Wires, receiver: Wires) -> bool:
 async def until(condition: Callable[[], object], timeout: float = 10.0) -> None:
     """Wait for a condition."""
     async with asyncio.timeout(timeout):
-        while not condition():
+        while not condition():  # noqa: ASYNC110
             await asyncio.sleep(0.002)
 
 
