@@ -108,6 +108,7 @@ def test_a_lease_outlives_its_leader_and_ends_when_nobody_renews_it(start_cluste
     hold(cluster, lease_id, 4.0)
     cluster.restart(leader)
     assert cluster.ask(cluster.leader(), rpc.RangeRequest(key=b"k")).count == 1
+    assert renewed(cluster, lease_id) == 3
     let_go = time.monotonic()
     wait_for(lambda: is_gone(cluster, lease_id), SECONDS, "the lease does not end")
     assert time.monotonic() - let_go > 2.0
