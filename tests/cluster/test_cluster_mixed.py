@@ -158,7 +158,7 @@ def test_transactions_leases_and_watches_are_the_same_through_every_member(
                 assert not cluster.ask(other, create).succeeded
                 left = cluster.ask(other, pb.LeaseTimeToLiveRequest(ID=lease, keys=True))
                 assert (list(left.keys), left.grantedTTL) == ([key], 600) and 590 < left.TTL <= 600
-                hexed = f"{lease:x}"
+                hexed = f"{lease:016x}"
                 kept = etcdctl(cluster, "lease", "keep-alive", "--once", hexed, members=[other])
                 assert kept == f"lease {hexed} keepalived with TTL(600)\n"
             etcdctl(cluster, "lease", "revoke", f"{lease:x}", members=[(member + 1) % 3])
