@@ -179,8 +179,7 @@ class Cluster:
         if known is not None:
             raise errors.MemberExists()
         self._refuse_taken_urls(member)
-        adds_learner = change.type == ConfChangeType.ADD_LEARNER_NODE
-        if len(self.learners()) + adds_learner > self.max_learners:
+        if change.type == ConfChangeType.ADD_LEARNER_NODE and len(self.learners()) >= self.max_learners:
             raise errors.TooManyLearners()
 
     def _refuse_taken_urls(self, member: MemberRecord) -> None:
