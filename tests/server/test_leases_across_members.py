@@ -13,7 +13,7 @@ from quorate.api import errors
 from quorate.api.pb import lease_pb2
 from quorate.api.pb import rpc_pb2 as rpc
 from quorate.lease import TimeToLive
-from quorate.server import Server, ServerConfig
+from quorate.server import Server, ServerConfig, lease_forward
 from quorate.testing.process import free_port
 from quorate.transport.web import HttpRequest, HttpResponse, text_response
 
@@ -62,6 +62,70 @@ async def test_a_follower_gets_its_answers_from_the_leader(start_server: StartSe
         assert await server.leases.time_to_live(8) is None
         with pytest.raises(errors.LeaseNotFound):
             await server.leases.renew(8)
+
+
+async def test_renewals_of_one_turn_go_to_the_leader_in_few_requests(
+    start_server: StartServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = await start_server()
+    monkeypatch.setattr(lease_forward, "MAX_BATCH", 100)
+    asked: list[int] = []
+
+    async def takes_many(request: HttpRequest) -> HttpResponse:
+        """Knows leases up to 250; lease 3 it wants to be asked for alone."""
+        renewal = lease_pb2.LeaseRenewRequest.FromString(request.body)
+        leases = [renewal.ID, *renewal.more]
+        asked.append(len(leases))
+        first, *more = [60 if lease_id <= 250 else 0 for lease_id in leases]
+        if 3 in leases and len(leases) > 1:
+            more[leases.index(3) - 1] = -1
+        reply = lease_pb2.LeaseRenewResponse(ID=renewal.ID, TTL=first, more_TTL=more)
+        return HttpResponse(200, (), reply.SerializeToString())
+
+    async with listening(takes_many) as url:
+        add_member(server, LEADER, url)
+        follow(server, LEADER)
+        renewals = [server.leases.renew(lease_id) for lease_id in range(1, 256)]
+        results = await asyncio.gather(*renewals, return_exceptions=True)
+        assert results[:250] == [60] * 250
+        assert [type(result) for result in results[250:]] == [errors.LeaseNotFound] * 5
+        assert sorted(asked) == [1, 55, 100, 100]
+
+
+async def test_a_leader_that_takes_one_lease_a_request_gets_one_a_request(start_server: StartServer) -> None:
+    server = await start_server()
+    asked = 0
+
+    async def takes_one(request: HttpRequest) -> HttpResponse:
+        nonlocal asked
+        asked += 1
+        return await leads_well(request)
+
+    async with listening(takes_one) as url:
+        add_member(server, LEADER, url)
+        follow(server, LEADER)
+        for requests in (10, 20):  # one for all first, then nine alone; later ones are alone at once
+            results = await asyncio.gather(
+                *(server.leases.renew(7 if n else 8) for n in range(10)), return_exceptions=True
+            )
+            assert isinstance(results[0], errors.LeaseNotFound) and results[1:] == [60] * 9
+            assert asked == requests
+
+
+async def test_renewals_wait_no_longer_than_their_time_for_a_leader_that_hangs(
+    start_server: StartServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = await start_server()
+    monkeypatch.setattr(ServerConfig, "request_timeout", 0.3)
+    async with listening(hangs) as url:
+        add_member(server, LEADER, url)
+        follow(server, LEADER)
+        started = asyncio.get_running_loop().time()
+        first = asyncio.ensure_future(server.leases.renew(7))
+        await asyncio.sleep(0.1)
+        results = await asyncio.gather(first, server.leases.renew(7), return_exceptions=True)
+        assert [type(result) for result in results] == [errors.Timeout] * 2
+        assert asyncio.get_running_loop().time() - started < 2.0
 
 
 async def test_a_leader_that_hangs_is_left_for_the_next_one(start_server: StartServer) -> None:

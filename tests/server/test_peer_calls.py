@@ -68,6 +68,24 @@ async def test_a_lease_is_renewed_and_asked_for_at_another_member(
                 await ask
 
 
+async def test_many_leases_are_renewed_in_one_request(start_server: StartServer, client: HttpClient) -> None:
+    server = await start_server()
+    for lease_id in (7, -7, 9):
+        await server.propose("lease_grant", rpc.LeaseGrantRequest(ID=lease_id, TTL=60))
+    await server.propose(
+        "lease_checkpoint", rpc.LeaseCheckpointRequest(checkpoints=[rpc.LeaseCheckpoint(ID=9, remaining_TTL=5)])
+    )
+    async with listening(answers_of(server)) as url:
+        # Renewing lease 9 takes an entry in the log, and the others need not wait for that.
+        ttls = await peer_calls.renew_all(client, url, [8, 7, -7, 9, 7], SECONDS)
+        assert ttls == [0, 60, 60, peer_calls.ALONE, 60]
+        assert await peer_calls.renew_all(client, url, [9, 7], SECONDS) == [peer_calls.ALONE, 60]
+        assert await peer_calls.renew(client, url, 9, SECONDS) == 60
+        assert await peer_calls.renew_all(client, url, [9, 7], SECONDS) == [60, 60]
+        assert await peer_calls.renew_all(client, url, [7], SECONDS) == [60]
+        assert await peer_calls.renew_all(client, url, [8], SECONDS) == [0]
+
+
 async def test_a_member_that_does_not_lead_renews_nothing_for_others(
     start_server: StartServer, client: HttpClient
 ) -> None:
@@ -201,6 +219,9 @@ async def test_real_etcd_renews_and_hashes_for_us(etcd: MemberProcess, client: H
     await channel.close()
     url = etcd.peer_url
     assert await peer_calls.renew(client, url, 77, SECONDS) == 60
+    assert await peer_calls.renew_all(client, url, [77], SECONDS) == [60]
+    assert await peer_calls.renew_all(client, url, [77, 8, 77], SECONDS) == [60, None, None]
+    assert await peer_calls.renew_all(client, url, [8, 77], SECONDS) == [0, None]
     found = await peer_calls.time_to_live(client, url, 77, True, SECONDS)
     assert (found.granted_ttl, found.keys) == (60, [b"k"]) and found.ttl in (59, 60)
     hashed, revision = await peer_calls.hash_kv(client, [url], told.header.cluster_id, 0, SECONDS)

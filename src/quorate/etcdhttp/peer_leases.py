@@ -37,9 +37,12 @@ async def handle_leases(server: Server, request: HttpRequest) -> HttpResponse:
 
 
 async def _renew(server: Server, body: bytes) -> Message:
-    asked = rpc_pb2.LeaseKeepAliveRequest.FromString(body)
+    asked = lease_pb2.LeaseRenewRequest.FromString(body)
     await server.leases.catch_up()
-    return rpc_pb2.LeaseKeepAliveResponse(ID=asked.ID, TTL=await server.leases.renew_here(asked.ID))
+    if not asked.more:
+        return rpc_pb2.LeaseKeepAliveResponse(ID=asked.ID, TTL=await server.leases.renew_here(asked.ID))
+    first, *more = await server.leases.renew_all_here([asked.ID, *asked.more])
+    return lease_pb2.LeaseRenewResponse(ID=asked.ID, TTL=first, more_TTL=more)
 
 
 async def _time_to_live(server: Server, body: bytes) -> Message:

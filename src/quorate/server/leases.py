@@ -12,15 +12,16 @@ elected that soon after it, and whoever is gives every lease its whole time agai
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from quorate.api import errors
 from quorate.api.pb import rpc_pb2
 from quorate.lease import TimeToLive
 from quorate.pkg.jsonlog import get_log
 from quorate.server import peer_calls
+from quorate.server.lease_forward import Renewals, while_it_leads
 
 if TYPE_CHECKING:
     from quorate.server.member import Server
@@ -39,10 +40,8 @@ FRESH_HEARTBEATS = 3
 """Heartbeats for which a confirmed leadership lets leases be renewed; less than an election takes."""
 APPLY_WAIT = 1.0
 """Seconds that the leader waits for its own state before it says that a lease is not there (etcd 13675)."""
-MAX_FORWARDS = 64
-"""Questions to the leader under way at a time."""
 RETRY_PAUSE = 0.05
-"""Seconds before the leader is asked once more, and between looks whether it leads while an answer is awaited."""
+"""Seconds before the leader is asked once more, and between looks whether this member still leads."""
 
 
 class LeaseKeeper:
@@ -53,7 +52,7 @@ class LeaseKeeper:
         self._loop = asyncio.get_running_loop()
         self._revoking: dict[int, asyncio.Task[None]] = {}
         self._slots = asyncio.Semaphore(MAX_REVOKES)
-        self._forwards = asyncio.Semaphore(MAX_FORWARDS)
+        self._renewals = Renewals(server)
         self._noting = False
         self._look_at = 0.0
         self._confirmed_term = 0
@@ -111,6 +110,24 @@ class LeaseKeeper:
             else:
                 return lessor.renew(lease_id, self._loop.time())
 
+    async def renew_all_here(self, lease_ids: Sequence[int]) -> list[int]:
+        """Renew what can be renewed at once: for each its TTL, 0 if it is gone, or ALONE.
+
+        Raises NotPrimaryLessor, TimeoutWaitApplied.
+        """
+        await self._confirm_leadership(self._fresh_seconds)
+        await self.catch_up()
+        now = self._loop.time()
+        return [self._renew_at_once(lease_id, now) for lease_id in lease_ids]
+
+    def _renew_at_once(self, lease_id: int, now: float) -> int:
+        lessor = self._server.lessor
+        if not lessor.exists(lease_id):
+            return 0
+        if lessor.is_expired(lease_id, now) or lessor.needs_checkpoint_reset(lease_id):
+            return peer_calls.ALONE
+        return lessor.renew(lease_id, now)
+
     async def time_to_live_here(self, lease_id: int, keys: bool) -> TimeToLive:
         """What this member's clock says. Raises NotPrimaryLessor, LeaseNotFound, TimeoutWaitApplied."""
         await self._confirm_leadership(self._fresh_seconds)
@@ -155,10 +172,10 @@ class LeaseKeeper:
         return self._server.leader_id != 0 and not self._server.is_leader
 
     async def _ask_leader(
-        self, here: Callable[[], Awaitable[Answer]], there: Callable[[str, float], Coroutine[Any, Any, Answer]]
+        self, here: Callable[[], Awaitable[Answer]], there: Callable[[int, str, float], Awaitable[Answer]]
     ) -> Answer:
-        """The answer of whoever leads, asked until there is one: `here` if that is this member, else `there`, given a
-        peer URL and the seconds left.
+        """The answer of whoever leads, asked until there is one: `here` if that is this member, else `there`, given the
+        leader's ID, a peer URL of it and the seconds left.
 
         Raises NoLeader, Timeout when the request timeout is over, and the leader's verdict.
         """
@@ -174,30 +191,20 @@ class LeaseKeeper:
             elif leader is not None:
                 for url in leader.peer_urls:
                     try:
-                        async with self._forwards:
-                            return await self._while_it_leads(leader.id, there(url, left))
+                        return await there(leader.id, url, left)
                     except peer_calls.PeerCallError as err:
                         log.debug("the leader did not answer for a lease", url=url, error=str(err))
             await asyncio.sleep(RETRY_PAUSE)
         raise errors.Timeout() if server.leader_id else errors.NoLeader()
 
-    async def _while_it_leads(self, leader_id: int, call: Coroutine[Any, Any, Answer]) -> Answer:
-        """The result of `call`, given up when another member leads: a leader that hangs need not be waited for."""
-        task = self._loop.create_task(call)
-        try:
-            while not task.done():
-                await asyncio.wait([task], timeout=RETRY_PAUSE)
-                if not task.done() and self._server.leader_id not in (0, leader_id):
-                    raise peer_calls.PeerCallError("it leads no more")
-            return task.result()
-        finally:
-            task.cancel()
+    async def _time_to_live_there(
+        self, lease_id: int, keys: bool, leader_id: int, url: str, seconds: float
+    ) -> TimeToLive:
+        call = peer_calls.time_to_live(self._server.http, url, lease_id, keys, seconds)
+        return await while_it_leads(self._server, leader_id, call)
 
-    async def _renew_there(self, lease_id: int, url: str, seconds: float) -> int:
-        return await peer_calls.renew(self._server.http, url, lease_id, seconds)
-
-    async def _time_to_live_there(self, lease_id: int, keys: bool, url: str, seconds: float) -> TimeToLive:
-        return await peer_calls.time_to_live(self._server.http, url, lease_id, keys, seconds)
+    async def _renew_there(self, lease_id: int, leader_id: int, url: str, seconds: float) -> int:
+        return await self._renewals.renew(leader_id, url, lease_id, seconds)
 
     # What the leader does by itself.
 

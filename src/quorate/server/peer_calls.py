@@ -1,11 +1,13 @@
 """What a member asks another one over its peer listener, besides raft: to renew a lease, how long it lives, hashes.
 
     renew          POST /leases            LeaseKeepAliveRequest ──► LeaseKeepAliveResponse
+    renew_all      POST /leases            LeaseRenewRequest     ──► LeaseRenewResponse
     time_to_live   POST /leases/internal   LeaseInternalRequest  ──► LeaseInternalResponse
     hash_kv        GET  /members/hashkv    {"revision":7}        ──► {"header":{"revision":9},"hash":1,...}
 
 Paths, bodies and statuses are those of etcd 3.5 and later, so either end may be one. A verdict that etcd names is
-raised as its EtcdError; whatever else comes back is a PeerCallError: ask again, or another URL.
+raised as its EtcdError; whatever else comes back is a PeerCallError: ask again, or another URL. To etcd, many renewals
+in one request are the first of them and something it does not know; its answer tells that it is none of ours.
 """
 
 from __future__ import annotations
@@ -39,6 +41,9 @@ MAX_TIME_TO_LIVE_BYTES = 100 * 1024 * 1024
 MAX_TEXT = 200
 """Bytes of an error's body that are worth repeating."""
 
+ALONE = -1
+"""In place of a TTL: ask for this lease alone, it takes time."""
+
 LEASE_NOT_FOUND = "lease not found"
 CATCH_UP_TIMEOUT = "waiting for node to catch up its applied index has timed out"
 CLUSTER_ID_MISMATCH = "cluster ID mismatch"
@@ -63,6 +68,22 @@ async def renew(http: HttpClient, url: str, lease_id: int, timeout: float) -> in
     if lease_id != answer.ID:
         raise PeerCallError("the answer speaks of another lease")
     return int(answer.TTL)
+
+
+async def renew_all(http: HttpClient, url: str, lease_ids: Sequence[int], timeout: float) -> list[int | None]:
+    """Have the leader renew several leases: for each its TTL, 0 if it is gone, ALONE, or None if the leader takes no
+    more than one at a time. Raises PeerCallError."""
+    more = lease_ids[1:]
+    body = lease_pb2.LeaseRenewRequest(ID=lease_ids[0], more=more).SerializeToString()
+    unanswered: list[int | None] = [None] * len(more)
+    try:
+        reply = await _post(http, url + LEASES_PATH, body, timeout, MAX_RENEWAL_BYTES)
+    except errors.LeaseNotFound:
+        return [0, *unanswered]
+    answer = _parse(lease_pb2.LeaseRenewResponse, reply.body)
+    if lease_ids[0] != answer.ID:
+        raise PeerCallError("the answer speaks of another lease")
+    return [answer.TTL, *(answer.more_TTL if len(answer.more_TTL) == len(more) else unanswered)]
 
 
 async def time_to_live(http: HttpClient, url: str, lease_id: int, keys: bool, timeout: float) -> TimeToLive:

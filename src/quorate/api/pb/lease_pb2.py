@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from quorate.api.pb import rpc_pb2 as quorate_dot_api_dot_pb_dot_rpc__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1aquorate/api/pb/lease.proto\x12\x0fquorate.leasepb\x1a\x18quorate/api/pb/rpc.proto\"6\n\x05Lease\x12\n\n\x02ID\x18\x01 \x01(\x03\x12\x0b\n\x03TTL\x18\x02 \x01(\x03\x12\x14\n\x0cRemainingTTL\x18\x03 \x01(\x03\"d\n\x14LeaseInternalRequest\x12L\n\x16LeaseTimeToLiveRequest\x18\x01 \x01(\x0b\x32,.quorate.etcdserverpb.LeaseTimeToLiveRequest\"g\n\x15LeaseInternalResponse\x12N\n\x17LeaseTimeToLiveResponse\x18\x01 \x01(\x0b\x32-.quorate.etcdserverpb.LeaseTimeToLiveResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1aquorate/api/pb/lease.proto\x12\x0fquorate.leasepb\x1a\x18quorate/api/pb/rpc.proto\"6\n\x05Lease\x12\n\n\x02ID\x18\x01 \x01(\x03\x12\x0b\n\x03TTL\x18\x02 \x01(\x03\x12\x14\n\x0cRemainingTTL\x18\x03 \x01(\x03\"d\n\x14LeaseInternalRequest\x12L\n\x16LeaseTimeToLiveRequest\x18\x01 \x01(\x0b\x32,.quorate.etcdserverpb.LeaseTimeToLiveRequest\"g\n\x15LeaseInternalResponse\x12N\n\x17LeaseTimeToLiveResponse\x18\x01 \x01(\x0b\x32-.quorate.etcdserverpb.LeaseTimeToLiveResponse\".\n\x11LeaseRenewRequest\x12\n\n\x02ID\x18\x01 \x01(\x03\x12\r\n\x04more\x18\xe8\x07 \x03(\x10\"@\n\x12LeaseRenewResponse\x12\n\n\x02ID\x18\x02 \x01(\x03\x12\x0b\n\x03TTL\x18\x03 \x01(\x03\x12\x11\n\x08more_TTL\x18\xe8\x07 \x03(\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,4 +38,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LEASEINTERNALREQUEST']._serialized_end=229
   _globals['_LEASEINTERNALRESPONSE']._serialized_start=231
   _globals['_LEASEINTERNALRESPONSE']._serialized_end=334
+  _globals['_LEASERENEWREQUEST']._serialized_start=336
+  _globals['_LEASERENEWREQUEST']._serialized_end=382
+  _globals['_LEASERENEWRESPONSE']._serialized_start=384
+  _globals['_LEASERENEWRESPONSE']._serialized_end=448
 # @@protoc_insertion_point(module_scope)
