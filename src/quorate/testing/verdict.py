@@ -9,6 +9,8 @@ from quorate.testing.workload import LEASE_SECONDS, SHORT_LEASE_SECONDS, WATCH, 
 
 EXPIRY_SECONDS = LEASE_SECONDS + SHORT_LEASE_SECONDS + 10.0
 SHOWN = 10
+FATAL = ("Traceback (most recent", "panic:", '"level":"fatal"', '"level":"panic"', "member cannot go on")
+LINE = 400
 
 
 def judge(cluster: Cluster, workload: Workload, *, expire: bool = True) -> list[str]:
@@ -19,6 +21,7 @@ def judge(cluster: Cluster, workload: Workload, *, expire: bool = True) -> list[
     cluster.wait_healthy()
     problems = list(workload.unexpected)
     problems += [keeper.lost for keeper in workload.keepers if keeper.lost]
+    problems += _check_logs(cluster)
     if expire:
         problems += _check_expiry(cluster)
     revision = cluster.wait_level()
@@ -64,6 +67,16 @@ def story_of(cluster: Cluster, number: int, revision: int) -> tuple[int, list[Ev
         return start, events
 
     return cluster.background.run(read(1), PATIENCE + 5.0) if revision > 1 else (1, [])
+
+
+def _check_logs(cluster: Cluster) -> list[str]:
+    """No member has met, in any of its lives, what it could not go on from."""
+    return [
+        f"{member.name} says: {line[:LINE]}"
+        for member in cluster.members
+        for line in member.log_path.read_text(errors="replace").splitlines()
+        if any(word in line for word in FATAL)
+    ]
 
 
 def _check_expiry(cluster: Cluster) -> list[str]:

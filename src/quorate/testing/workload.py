@@ -73,6 +73,7 @@ class Workload:
         self.watchers: list[Watcher] = []
         self.keepers: list[LeaseKeeper] = []
         self.unexpected: list[str] = []
+        self.compacted = 0
         self._cluster = cluster
         self._dice = dice
         self._keys = [b"key/%02d" % number for number in range(keys)]
@@ -232,6 +233,7 @@ class Workload:
             with contextlib.suppress(Status):
                 request = pb.CompactionRequest(revision=revision, physical=dice.random() < 0.5)
                 await self._call(dice.randrange(len(self._cluster.members)), request)
+                self.compacted = revision
 
     # Watches.
 
