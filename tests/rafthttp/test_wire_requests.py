@@ -68,7 +68,7 @@ async def test_a_posted_message_is_heard(one: Wires, client: HttpClient) -> None
         ("POST", "/raft", {"X_Etcd_Cluster_ID": "77"}, 412, "cluster ID mismatch"),
         ("POST", "/raft", {"X_Etcd_Cluster_ID": None}, 412, "cluster ID mismatch"),
         ("POST", "/raft/snapshot", {"X_Etcd_Cluster_ID": "77"}, 412, "cluster ID mismatch"),
-        ("GET", "/raft/stream/msgapp/2", {"X_Etcd_Cluster_ID": "7", "X_Server_Version": None}, 412, "incompatible version"),
+        ("GET", "/raft/stream/x/2", {"X_Etcd_Cluster_ID": "", "X_Server_Version": "2"}, 412, "incompatible version"),
         ("GET", "/raft/stream/nothing/2", {"X_Raft_To": "9"}, 404, "invalid path"),
         ("GET", "/raft/stream/2", {"X_Raft_To": "9"}, 404, "invalid path"),
         ("GET", "/raft/stream/msgapp/xyz", {"X_Raft_To": "9"}, 404, "invalid from"),

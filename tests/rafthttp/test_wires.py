@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
+import ssl
+import subprocess
 from collections.abc import AsyncIterator
 from itertools import pairwise
+from pathlib import Path
 
-from wires_support import Wires, append, response, running, streams_up, until
+import pytest
+from wires_support import Tls, Wires, append, response, running, streams_up, until
 
 from quorate.api.raftpb import ConfState, Message, MessageType, Snapshot
 from quorate.rafthttp import limits
@@ -185,6 +190,21 @@ async def test_a_socket_that_takes_nothing_holds_messages_then_drops_them(monkey
         assert [m for m in two.host.messages if m.type == MessageType.APP] == sent[: 200 - counters.sent_failures]
 
 
+async def test_a_turn_with_more_than_a_socket_takes_is_written_piece_by_piece(monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    from quorate.rafthttp import outlet
+
+    monkeypatch.setattr(outlet, "HELD_BYTES", 1_000_000)
+    one, two = Wires(1), Wires(2)
+    async with running(one, two):
+        sent = [append(two, one, n, size=1_000_000) for n in range(60)]
+        one.transport.send(sent)
+        peer = one.transport.peer(2)
+        assert peer is not None and peer._appends._body is not None
+        assert peer._appends._body.pending < 4_000_000
+        await until(lambda: len(two.host.messages) == 60)
+        assert two.host.messages == sent
+
+
 async def test_a_socket_that_takes_nothing_for_too_long_is_closed(monkeypatch) -> None:  # type: ignore[no-untyped-def]
     from quorate.rafthttp import outlet
 
@@ -316,3 +336,30 @@ async def test_stopping_ends_every_task_and_stream() -> None:
         assert not one.transport._tasks and one.transport.peers() == []
         one.transport.send([append(two, one, 1)])
         await until(lambda: not two.is_up(one))
+
+
+@pytest.fixture
+def tls(tmp_path: Path) -> Tls:
+    """A certificate of 127.0.0.1 that both ends trust."""
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is not installed")
+    certificate = tmp_path / "peer.pem"
+    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=peer"
+    files = ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(certificate), "-out", str(tmp_path / "cert")]
+    subprocess.run([*command.split(), *files], check=True, capture_output=True)
+    with certificate.open("ab") as file:
+        file.write((tmp_path / "cert").read_bytes())
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.load_cert_chain(certificate)
+    server.set_alpn_protocols(["h2", "http/1.1"])
+    return Tls(server, ssl.create_default_context(cafile=str(tmp_path / "cert")))
+
+
+async def test_all_wires_work_encrypted(tls: Tls) -> None:
+    one, two = Wires(1, tls=tls), Wires(2, tls=tls)
+    async with running(one, two):
+        one.transport.send([append(two, one, n, size=3000) for n in range(50)])
+        two.transport.send([response(one, two, n) for n in range(50)])
+        await until(lambda: len(two.host.messages) == 50 and len(one.host.messages) == 50)
+        one.transport.send_snapshot(snapshot_message(two, one), database(20), 20 * 65_536)
+        await until(lambda: one.host.snapshots == [(2, True)])

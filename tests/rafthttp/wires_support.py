@@ -6,6 +6,8 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from ssl import SSLContext
+from typing import NamedTuple
 
 from quorate.api.raftpb import Entry, Message, MessageType
 from quorate.rafthttp import Identity, Transport
@@ -14,6 +16,13 @@ from quorate.transport.http1_client import HttpClient
 
 CLUSTER = 0xC1057E4
 ELECTION_TIMEOUT = 1.0
+
+
+class Tls(NamedTuple):
+    """What both ends of a connection need to encrypt it."""
+
+    server: SSLContext
+    client: SSLContext
 
 
 class Diary:
@@ -57,14 +66,14 @@ class Wires:
     """One member. Its listener can be closed and opened again at the same port."""
 
     def __init__(
-        self, member_id: int, *, cluster_id: int = CLUSTER, version: str = "3.7.0", election: float = ELECTION_TIMEOUT
+        self, member_id: int, *, cluster_id: int = CLUSTER, version: str = "3.7.0", tls: Tls | None = None
     ) -> None:
         self.id = member_id
         self.host = Diary()
-        self.client = HttpClient(connect_timeout=1.0)
+        self.tls = tls
+        self.client = HttpClient(ssl=tls.client if tls else None, connect_timeout=1.0)
         self.cluster_id = cluster_id
         self.version = version
-        self.election = election
         self.port = 0
 
     async def start(self) -> None:
@@ -74,7 +83,7 @@ class Wires:
             Identity(self.id, self.cluster_id, (self.url,), self.version),
             self.host,
             self.client,
-            election_timeout=self.election,
+            election_timeout=ELECTION_TIMEOUT,
             rng=random.Random(self.id),
         )
         self.transport.start()
@@ -84,13 +93,14 @@ class Wires:
             ("127.0.0.1", self.port),
             None,
             lambda request: self.transport.handle(request),
+            ssl=self.tls.server if self.tls else None,
             streamed=frozenset({"/raft/snapshot"}),
         )
         self.port = self.listener.port
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"{'https' if self.tls else 'http'}://127.0.0.1:{self.port}"
 
     def knows(self, *others: Wires) -> None:
         for other in others:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
 from quorate.api.raftpb import MessageType
@@ -12,8 +13,8 @@ from quorate.rafthttp.errors import RemoteProtocolError
 from quorate.rafthttp.headers import parse_id, refusal
 from quorate.rafthttp.host import Host, Identity
 from quorate.rafthttp.messages import decoded
-from quorate.rafthttp.peer import STREAMS
 from quorate.rafthttp.snapshots import split_message
+from quorate.rafthttp.streams import STREAMS
 from quorate.transport.body import BodyWriter
 from quorate.transport.web import HttpRequest, HttpResponse, text_response
 
@@ -101,9 +102,8 @@ class Handlers:
         if (no := self._check(request, "POST")) is not None:
             return no
         self._note_sender(request)
-        assert request.chunks is not None, "the listener must stream the bodies of this path"
         try:
-            message, chunks = await split_message(request.chunks)
+            message, chunks = await split_message(request.chunks or _whole(request.body))
         except (RemoteProtocolError, ConnectionError) as error:
             log.warn("failed to decode Raft message", error=str(error), peer=request.peer)
             return self._refuse(400, f"failed to decode raft message ({error})")
@@ -154,3 +154,8 @@ class Handlers:
         counters = self._transport.counters(member_id)
         if counters is not None:
             counters.received_bytes += size
+
+
+async def _whole(body: bytes) -> AsyncIterator[bytes]:
+    """A body that came where bodies are not streamed: with HTTP/2."""
+    yield body

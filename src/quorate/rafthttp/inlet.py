@@ -6,11 +6,11 @@ import asyncio
 from collections.abc import Callable
 
 from quorate.pkg.jsonlog import get_log
-from quorate.rafthttp.encoding import Decoder
 from quorate.rafthttp.errors import Refused, RemoteProtocolError, RemovedFromCluster
 from quorate.rafthttp.headers import INCOMPATIBLE_VERSION, parse_version, stream_headers
 from quorate.rafthttp.limits import REDIAL, SILENCE
 from quorate.rafthttp.link import Link
+from quorate.rafthttp.streams import Decoder, title_of
 from quorate.transport.http1_client import ClientStream, HttpError
 
 log = get_log(__name__)
@@ -67,7 +67,7 @@ class Inlet:
         if isinstance(error, RemoteProtocolError):
             self._link.counters.received_failures += 1
         if error is not None:
-            self._link.down("read", self._name, error)
+            self._link.down("read", title_of(self._name), error)
         log.warn("lost TCP streaming connection with remote peer", error=str(error or "EOF"), **self._names())
 
     async def _dial(
@@ -91,7 +91,7 @@ class Inlet:
                 raise
         except (OSError, HttpError, Refused) as error:
             self._link.failed(url)
-            self._link.down("dial", self._name, error)
+            self._link.down("dial", title_of(self._name), error)
             raise
         return stream
 
@@ -133,7 +133,7 @@ class Inlet:
 
     def _names(self) -> dict[str, object]:
         return {
-            "stream_reader_type": self._name,
+            "stream_reader_type": title_of(self._name),
             "local_member_id": f"{self._link.wiring.identity.member_id:x}",
             "remote_peer_id": f"{self._link.peer_id:x}",
         }

@@ -12,10 +12,10 @@ from struct import Struct
 from google.protobuf.message import DecodeError
 
 from quorate.api.raftpb import Message, MessageType, decode_message, encode_message
-from quorate.rafthttp.encoding import Blocks
 from quorate.rafthttp.errors import RemoteProtocolError
 from quorate.rafthttp.intake import Intake
 from quorate.rafthttp.limits import MESSAGE_LIMIT
+from quorate.rafthttp.streams import Blocks
 
 _LENGTH = Struct(">Q")
 

@@ -15,11 +15,11 @@ from struct import Struct
 from google.protobuf.message import DecodeError
 
 from quorate.api.raftpb import Entry, Message, MessageType, decode_entry, encode_entries, encode_message
-from quorate.rafthttp.encoding import Blocks
 from quorate.rafthttp.errors import RemoteProtocolError
 from quorate.rafthttp.intake import Intake
 from quorate.rafthttp.limits import ENTRIES_LIMIT, MESSAGE_LIMIT
 from quorate.rafthttp.messages import decoded
+from quorate.rafthttp.streams import Blocks
 
 LINK_HEARTBEAT = 0
 APPEND_ENTRIES = 1

@@ -12,9 +12,9 @@ from collections.abc import Callable, Sequence
 
 from quorate.api.raftpb import Message
 from quorate.pkg.jsonlog import get_log
-from quorate.rafthttp.encoding import Blocks, Encoder
 from quorate.rafthttp.limits import HEARTBEAT, HELD_BYTES, HELD_MESSAGES, HELD_POLL, SILENCE
 from quorate.rafthttp.link import Link
+from quorate.rafthttp.streams import Blocks, Encoder, title_of
 from quorate.transport.body import BodyWriter
 
 log = get_log(__name__)
@@ -59,17 +59,15 @@ class Outlet:
 
     def send(self, messages: Sequence[Message], blocks: Blocks) -> None:
         """Send `messages`, in this order, in one write. What cannot be held either is dropped, and said to be."""
-        body = self._body
-        assert body is not None
-        if self._held or body.pending > HELD_BYTES:
-            room = HELD_MESSAGES - len(self._held)
-            self._held.extend(messages[:room])
-            if len(messages) > room:
-                self._link.dropped(messages[room:])
-            if self._poll is None:
-                self._poll = self._loop.call_later(HELD_POLL, self._release)
+        sent = 0 if self._held else self._write(messages, blocks)
+        if sent == len(messages):
             return
-        self._write(body, b"".join([self._encoder.encode(message, blocks) for message in messages]))
+        stop = sent + HELD_MESSAGES - len(self._held)
+        self._held.extend(messages[sent:stop])
+        if stop < len(messages):
+            self._link.dropped(messages[stop:])
+        if self._poll is None:
+            self._poll = self._loop.call_later(HELD_POLL, self._release)
 
     def close(self) -> None:
         """End the stream, if there is one. What is held is dropped."""
@@ -84,18 +82,32 @@ class Outlet:
         if body is not None:
             body.close()
 
-    def _write(self, body: BodyWriter, data: bytes) -> None:
+    def _write(self, messages: Sequence[Message], blocks: Blocks) -> int:
+        """Write `messages` as far as the socket takes them; how many that were."""
+        body = self._body
+        assert body is not None
+        done = 0
+        while done < len(messages) and body.pending <= HELD_BYTES:
+            parts: list[bytes] = []
+            size = 0
+            while done < len(messages) and size <= HELD_BYTES:
+                part = self._encoder.encode(messages[done], blocks)
+                parts.append(part)
+                size += len(part)
+                done += 1
+            self._put(body, b"".join(parts))
+        return done
+
+    def _put(self, body: BodyWriter, data: bytes) -> None:
         self._written += len(data)
         self._link.counters.sent_bytes += len(data)
         body.write(data)
 
     def _release(self) -> None:
         """Send what is held, as far as the socket takes it."""
-        body = self._body
-        assert body is not None
         self._poll = None
-        while self._held and body.pending <= HELD_BYTES:
-            self._write(body, self._encoder.encode(self._held.popleft(), {}))
+        held = list(self._held)
+        self._held = deque(held[self._write(held, {}) :])
         if self._held:
             self._poll = self._loop.call_later(HELD_POLL, self._release)
 
@@ -108,11 +120,11 @@ class Outlet:
         if not pending or self._written - pending > self._taken:
             self._taken, self._taken_at = self._written - pending, now
         elif now - self._taken_at > SILENCE:
-            self._link.down("heartbeat", self._name, "the socket takes nothing")
+            self._link.down("heartbeat", title_of(self._name), "the socket takes nothing")
             self._gone(body)
             return
         if not self._held:
-            self._write(body, self._encoder.heartbeat)
+            self._put(body, self._encoder.heartbeat)
         self._heartbeat = self._loop.call_later(HEARTBEAT, self._beat)
 
     def _gone(self, body: BodyWriter) -> None:
@@ -125,7 +137,7 @@ class Outlet:
 
     def _names(self) -> dict[str, object]:
         return {
-            "stream_writer_type": self._name,
+            "stream_writer_type": title_of(self._name),
             "local_member_id": f"{self._link.wiring.identity.member_id:x}",
             "remote_peer_id": f"{self._link.peer_id:x}",
         }

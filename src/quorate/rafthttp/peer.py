@@ -13,7 +13,6 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 
 from quorate.api.raftpb import Message, MessageType
-from quorate.rafthttp.encoding import Blocks
 from quorate.rafthttp.inlet import Inlet
 from quorate.rafthttp.link import Link
 from quorate.rafthttp.messages import MessageDecoder, MessageEncoder
@@ -22,12 +21,8 @@ from quorate.rafthttp.outlet import Outlet
 from quorate.rafthttp.pipeline import Pipeline
 from quorate.rafthttp.probing import Prober
 from quorate.rafthttp.snapshots import post_snapshot
+from quorate.rafthttp.streams import MESSAGE, MSGAPP, Blocks
 from quorate.transport.body import BodyWriter
-
-MSGAPP = "msgapp"
-MESSAGE = "message"
-STREAMS = (MESSAGE, MSGAPP)
-"""Kinds of streams, as their paths name them."""
 
 
 class Peer:

@@ -8,12 +8,12 @@ from typing import Any, Protocol
 
 from quorate.api.raftpb import Message, MessageType
 from quorate.pkg.jsonlog import get_log
-from quorate.rafthttp.encoding import Blocks
 from quorate.rafthttp.handlers import Handlers
 from quorate.rafthttp.host import Host, Identity
 from quorate.rafthttp.limits import DIAL_TIMEOUT, PROBE_INTERVAL, REMOTES_LIMIT
 from quorate.rafthttp.link import Counters, Link, Wiring
 from quorate.rafthttp.peer import Peer, Remote
+from quorate.rafthttp.streams import Blocks
 from quorate.transport.http1_client import HttpClient
 from quorate.transport.web import HttpRequest, HttpResponse
 

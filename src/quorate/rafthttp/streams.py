@@ -1,10 +1,15 @@
-"""What both kinds of streams have in common, seen from who writes to them."""
+"""What the two kinds of streams have in common."""
 
 from __future__ import annotations
 
 from typing import Protocol
 
 from quorate.api.raftpb import Message
+
+MSGAPP = "msgapp"
+MESSAGE = "message"
+STREAMS = (MESSAGE, MSGAPP)
+"""Kinds of streams, as their paths name them."""
 
 Blocks = dict[tuple[int, int, int], bytes]
 """Encoded entries that several members get in the same turn, by first index, last index and last term. Those three name
@@ -26,3 +31,8 @@ class Decoder(Protocol):
 
     def feed(self, piece: bytes) -> list[Message]:
         """The messages that `piece` completes. Raises RemoteProtocolError."""
+
+
+def title_of(name: str) -> str:
+    """What the log calls a kind of stream."""
+    return "stream MsgApp v2" if name == MSGAPP else "stream Message"
