@@ -25,7 +25,12 @@ async def start_server(tmp_path: Path) -> AsyncIterator[StartServer]:
             await old.stop()
         running.clear()
         config = ServerConfig(
-            name="m", data_dir=tmp_path / "data", initial_cluster={"m": [PEER]}, advertise_client_urls=[], **settings
+            name="m",
+            data_dir=tmp_path / "data",
+            initial_cluster={"m": [PEER]},
+            advertise_client_urls=[],
+            peer_urls=[PEER],
+            **settings,
         )
         failures: list[BaseException] = []
         server = await Server.open(config, asyncio.get_running_loop(), failures.append)

@@ -199,7 +199,11 @@ async def test_a_log_that_fails_before_the_member_is_ready_ends_the_wait(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = ServerConfig(
-        name="m", data_dir=tmp_path, initial_cluster={"m": ["http://127.0.0.1:2380"]}, advertise_client_urls=[]
+        name="m",
+        data_dir=tmp_path,
+        initial_cluster={"m": ["http://127.0.0.1:2380"]},
+        advertise_client_urls=[],
+        peer_urls=[],
     )
     failures: list[BaseException] = []
     server = await Server.open(config, asyncio.get_running_loop(), failures.append)
@@ -229,9 +233,15 @@ async def test_segments_that_nobody_needs_are_purged(
 
 
 async def test_joining_a_cluster_that_does_not_answer_is_refused(tmp_path: Path) -> None:
-    cluster = {"m": ["http://127.0.0.1:2380"], "n": [f"http://127.0.0.1:{free_port()}"]}
+    own = "http://127.0.0.1:2380"
+    cluster = {"m": [own], "n": [f"http://127.0.0.1:{free_port()}"]}
     config = ServerConfig(
-        name="m", data_dir=tmp_path / "data", initial_cluster=cluster, advertise_client_urls=[], joining=True
+        name="m",
+        data_dir=tmp_path / "data",
+        initial_cluster=cluster,
+        advertise_client_urls=[],
+        peer_urls=[own],
+        joining=True,
     )
     for _ in range(2):  # the first refusal leaves nothing behind that would make the second one differ
         with pytest.raises(BootstrapError, match="cannot fetch cluster info from peer urls"):
@@ -241,7 +251,9 @@ async def test_joining_a_cluster_that_does_not_answer_is_refused(tmp_path: Path)
 async def test_a_crash_before_the_first_entry_is_started_over_but_not_as_somebody_else(tmp_path: Path) -> None:
     def config(**settings: Any) -> ServerConfig:
         cluster = {"m": ["http://127.0.0.1:2380"]}
-        return ServerConfig(name="m", data_dir=tmp_path, initial_cluster=cluster, advertise_client_urls=[], **settings)
+        return ServerConfig(
+            name="m", data_dir=tmp_path, initial_cluster=cluster, advertise_client_urls=[], peer_urls=[], **settings
+        )
 
     members, cluster_id = new_cluster(config().initial_cluster, config().initial_cluster_token)
     metadata = Metadata(NodeID=members[0].id, ClusterID=cluster_id).SerializeToString()

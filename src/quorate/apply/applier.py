@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from typing import Any, NamedTuple
 
 from quorate.api import errors
@@ -24,7 +24,7 @@ class Applied(NamedTuple):
 
     revision: int
     body: bytes = b""
-    job: Iterator[None] | None = None
+    job: Generator[None, None, None] | None = None
     """Deleting that a compaction still has to do."""
 
 

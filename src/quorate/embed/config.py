@@ -130,6 +130,7 @@ class Config:
             data_dir=self.directory(),
             initial_cluster=self._cluster(),
             advertise_client_urls=self.advertise_client_urls or [DEFAULT_CLIENT_URL],
+            peer_urls=sorted(self.initial_advertise_peer_urls),
             initial_cluster_token=self.initial_cluster_token,
             joining=self.initial_cluster_state == "existing",
             wal_dir=Path(self.wal_dir) if self.wal_dir else None,
@@ -182,11 +183,17 @@ class Config:
             cluster = parse_initial_cluster(text)
         except ValueError as err:
             raise ConfigError(f"error setting up initial cluster: {err}") from None
+        if self._has_log():
+            return cluster  # who the members are is in there
         if self.name not in cluster:
             raise ConfigError(f'couldn\'t find local name "{self.name}" in the initial cluster configuration')
         if sorted(cluster[self.name]) != advertised:
             _mismatch(self.name, sorted(cluster[self.name]), advertised)
         return cluster
+
+    def _has_log(self) -> bool:
+        directory = Path(self.wal_dir) if self.wal_dir else self.directory() / "member" / "wal"
+        return directory.is_dir() and any(directory.glob("*.wal"))
 
     def _retention(self) -> float:
         """Seconds in periodic mode (a bare number means hours), revisions in revision mode."""

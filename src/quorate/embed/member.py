@@ -79,7 +79,7 @@ class Etcd:
         names = {"name": self.config.name, "data_dir": str(self.config.directory())}
         log.info("closing etcd server", **names)
         if self.server is not None:
-            self.server.refuse_calls()
+            await self.server.leave()
         await asyncio.gather(*(listener.drain(DRAIN_GRACE) for listener in self._listeners))
         self._close_sockets()
         if self.server is not None:

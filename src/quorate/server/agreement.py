@@ -19,7 +19,7 @@ from quorate.api.internal import encode_request
 from quorate.api.raftpb import ConfChange, Entry, Snapshot, encode_conf_change
 from quorate.apply import Applied
 from quorate.pkg.ids import IdGenerator
-from quorate.raft import ProposalDropped
+from quorate.raft import ProposalDropped, Role
 from quorate.raft.reads import index_at_hand
 from quorate.server.bootstrap import Booted
 from quorate.server.config import ServerConfig
@@ -124,18 +124,36 @@ class Agreement:
         """Agree on `request`, of a `kind` that `api.internal` knows, with the cluster; returns once it is applied here.
 
         `body` is the request serialized, for callers that have it. Raises the EtcdError that is the result,
-        TooManyRequests, RequestTooLarge, Stopped, Timeout, ProposalDropped.
+        TooManyRequests, RequestTooLarge, Stopped, Timeout, ProposalDropped; DeadlineExceeded when no leader was found.
         """
+        data = self._entry_data(kind, request.SerializeToString() if body is None else body)
+        answer = self.proposals.add(data, kind, request)
+        self.raft.propose(data)
+        return await answer
+
+    async def propose_leading(self, kind: str, request: Message) -> Applied:
+        """As `propose`, but never by way of another leader: for what only the one who leads may decide. Raises NotLeader
+        as well."""
+        data = self._entry_data(kind, request.SerializeToString())
+        if self.node.raft.role is not Role.LEADER:
+            raise errors.NotLeader()
+        answer = self.proposals.add(data, kind, request)
+        try:
+            self.raft.propose_now(data)
+        except ProposalDropped:
+            self.proposals.take(data)
+            raise errors.ProposalDropped() from None
+        return await answer
+
+    def _entry_data(self, kind: str, body: bytes) -> bytes:
         if self._stopping:
             raise errors.Stopped()
         if self.node.raft.log.committed - self.applied_index > MAX_APPLY_GAP:
             raise errors.TooManyRequests()
-        data = encode_request(kind, request.SerializeToString() if body is None else body, self.next_id())
+        data = encode_request(kind, body, self.next_id())
         if len(data) > self.config.max_request_bytes:
             raise errors.RequestTooLarge()
-        answer = self.proposals.add(data, kind, request)
-        self.raft.propose(data)
-        return await answer
+        return data
 
     async def configure(self, change: ConfChange) -> None:
         """Have the cluster agree on a change of its members; returns once it is applied here, however long that takes.

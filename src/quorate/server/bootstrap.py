@@ -26,7 +26,7 @@ from quorate.api.raftpb import (
     Snapshot,
     encode_conf_change,
 )
-from quorate.membership import Cluster, Member, conf_change_context, new_cluster
+from quorate.membership import Cluster, Member, check_not_above, conf_change_context, new_cluster
 from quorate.pkg.jsonlog import get_log
 from quorate.raft import MemoryStorage
 from quorate.server.config import ServerConfig
@@ -36,6 +36,7 @@ from quorate.server.snapshot_files import database_path, remove_leftovers
 from quorate.storage import schema, wal
 from quorate.storage.backend import Backend
 from quorate.storage.files import Files, OsFiles
+from quorate.version import ETCD_VERSION
 
 log = get_log(__name__)
 
@@ -273,6 +274,8 @@ def _booted(
     cluster = Cluster.restore(backend, metadata.ClusterID, metadata.NodeID, max_learners=config.max_learners)
     if cluster.is_removed(metadata.NodeID):
         raise BootstrapError(f"member {metadata.NodeID:x} has been permanently removed from the cluster")
+    if cluster.version is not None:
+        check_not_above(cluster.version, ETCD_VERSION)
     for line in cluster.repair(conf_state) if applied.index else ():
         log.warn("the stored members disagree with raft", detail=line)
     return Booted(

@@ -21,8 +21,10 @@ class ServerConfig:
     name: str
     data_dir: Path
     initial_cluster: dict[str, list[str]]
-    """Peer URLs by member name."""
+    """Peer URLs by member name; without effect once the member has data."""
     advertise_client_urls: list[str]
+    peer_urls: list[str]
+    """What the other members reach this one by."""
     initial_cluster_token: str = "etcd-cluster"
     joining: bool = False
     """True for a member that is to join a cluster there is; without effect once it has data."""
@@ -78,11 +80,6 @@ class ServerConfig:
     @property
     def election_ticks(self) -> int:
         return int(round(self.election_timeout * 1000) // round(self.heartbeat_interval * 1000))
-
-    @property
-    def peer_urls(self) -> list[str]:
-        """What the other members reach this one by."""
-        return self.initial_cluster[self.name]
 
     @property
     def dial_timeout(self) -> float:

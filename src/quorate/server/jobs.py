@@ -9,15 +9,20 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from typing import Any
 
 from quorate.api.errors import EtcdError
 
 BITE_PAUSE = 0.01
-"""Seconds between two bites."""
+SHORT_PAUSE = 0.001
+"""Seconds between two bites: of a job that nobody waits for, and of one whose result is wanted."""
 
-Job = Iterator[None]
+Job = Generator[None, None, Any]
+
+
+class JobDropped(Exception):
+    """The rows that the job worked on have been replaced; whoever wants its result asks again."""
 
 
 class Jobs:
@@ -26,15 +31,17 @@ class Jobs:
     def __init__(self, loop: asyncio.AbstractEventLoop, fail: Callable[[BaseException], None]) -> None:
         self._loop = loop
         self._fail = fail
-        self._jobs: deque[tuple[Job, asyncio.Future[Any]]] = deque()
+        self._jobs: deque[tuple[Job, asyncio.Future[Any], float]] = deque()
         self._stopped = False
+        self._next_bite: asyncio.Handle | None = None
 
-    def submit(self, job: Job) -> asyncio.Future[Any]:
-        """Start `job` behind those that run; the future gets what it returns with its last bite."""
+    def submit(self, job: Job, pause: float = BITE_PAUSE) -> asyncio.Future[Any]:
+        """Start `job` behind those that run; the future gets what it returns with its last bite. `pause` is in
+        seconds: longer for what nobody waits for."""
         done: asyncio.Future[Any] = self._loop.create_future()
-        self._jobs.append((job, done))
+        self._jobs.append((job, done, pause))
         if len(self._jobs) == 1:
-            self._loop.call_soon(self._bite)
+            self._next_bite = self._loop.call_soon(self._bite)
         return done
 
     def idle(self) -> asyncio.Future[None]:
@@ -46,17 +53,28 @@ class Jobs:
             idle.set_result(None)
         return idle
 
+    def drop(self) -> None:
+        """Give up everything that is under way: its rows are about to be replaced."""
+        jobs, self._jobs = self._jobs, deque()
+        if self._next_bite is not None:
+            self._next_bite.cancel()
+        for job, done, _ in jobs:
+            job.close()
+            if not done.done():
+                done.set_exception(JobDropped())
+                done.exception()  # nobody may be waiting
+
     def stop(self) -> None:
         """Take no more bites; what is left is resumed at the next start."""
         self._stopped = True
-        for _, done in self._jobs:
+        for _, done, _ in self._jobs:
             done.cancel()
         self._jobs.clear()
 
     def _bite(self) -> None:
         if self._stopped:
             return
-        job, done = self._jobs[0]
+        job, done, pause = self._jobs[0]
         try:
             next(job)
         except StopIteration as end:
@@ -72,8 +90,8 @@ class Jobs:
         except Exception as err:
             self._fail(err)
         else:
-            self._loop.call_later(BITE_PAUSE, self._bite)
+            self._next_bite = self._loop.call_later(pause, self._bite)
 
     def _next(self) -> None:
         if self._jobs:
-            self._loop.call_soon(self._bite)
+            self._next_bite = self._loop.call_soon(self._bite)

@@ -7,11 +7,10 @@ would let it vote a second time and forget what it had promised.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from quorate.membership import Member, new_cluster
+from quorate.membership import Member, decode_members, new_cluster
 from quorate.pkg.jsonlog import get_log
 from quorate.server.config import ServerConfig
 from quorate.server.versions import check_join, fetch_versions
@@ -69,10 +68,7 @@ async def ask_members(http: HttpClient, urls: Iterable[str], timeout: float) -> 
 
 def _parse(cluster_id: str | None, body: bytes) -> Remote:
     """Raises ValueError."""
-    members = json.loads(body)
-    if not isinstance(members, list) or not members:
-        raise ValueError("not a list of members")
-    return Remote(int(cluster_id or "", 16), [Member.of_fields(fields) for fields in members])
+    return Remote(int(cluster_id or "", 16), decode_members(body))
 
 
 def _join(config: ServerConfig, remote: Remote | None) -> Joined:
@@ -90,7 +86,7 @@ def _join(config: ServerConfig, remote: Remote | None) -> Joined:
             raise BootstrapError(
                 f"error validating peerURLs: unmatched member {name} with {sorted(urls)}, the cluster has {known}"
             )
-    own = by_urls[tuple(sorted(config.peer_urls))]
+    own = by_urls[tuple(sorted(config.initial_cluster[config.name]))]
     log.info("joining a cluster", local_member_id=f"{own.id:x}", cluster_id=f"{remote.cluster_id:x}")
     return Joined(remote.cluster_id, own.id, remote.members)
 

@@ -231,7 +231,7 @@ class LeaseKeeper:
             async with self._slots:
                 await self._confirm_leadership(0)
                 if self._server.lessor.is_expired(lease_id, self._loop.time()):
-                    await self._server.propose("lease_revoke", rpc_pb2.LeaseRevokeRequest(ID=lease_id))
+                    await self._server.propose_leading("lease_revoke", rpc_pb2.LeaseRevokeRequest(ID=lease_id))
         except (errors.LeaseNotFound, errors.NotPrimaryLessor):
             pass  # somebody was quicker; or it is not for this member to say
         except errors.EtcdError as err:
@@ -244,7 +244,7 @@ class LeaseKeeper:
             await self._confirm_leadership(0)
             # Taken only now, and proposed without a pause: the reset of a later renewal must come behind them.
             if checkpoints := self._server.lessor.checkpoints(self._loop.time()):
-                await self._server.propose("lease_checkpoint", _checkpoint(checkpoints))
+                await self._server.propose_leading("lease_checkpoint", _checkpoint(checkpoints))
         except errors.EtcdError as err:
             log.warn("failed to checkpoint leases", error=str(err))
         finally:

@@ -40,6 +40,7 @@ class LogCompactor:
         self._last = last
         """Index of the newest snapshot, or of the one being taken."""
         self._busy = False
+        self._purging: asyncio.Future[list[str]] | None = None
 
     def applied(self, entry: Entry) -> None:
         """Entries up to `entry` are applied; take a snapshot when enough have gathered."""
@@ -66,13 +67,19 @@ class LogCompactor:
         loop = asyncio.get_running_loop()
         while config.max_wals:
             try:
-                purged = await loop.run_in_executor(None, _purge, str(config.wal_path), config.max_wals)
+                self._purging = loop.run_in_executor(None, _purge, str(config.wal_path), config.max_wals)
+                purged = await asyncio.shield(self._purging)
             except OSError as err:
                 log.warn("failed to purge the log", error=str(err))
             else:
                 for name in purged:
                     log.info("purged", file=name)
             await asyncio.sleep(PURGE_INTERVAL)
+
+    async def purged(self) -> None:
+        """Return once no purge is under way: it must not meet the log's next owner."""
+        if self._purging is not None:
+            await asyncio.wait([self._purging])
 
     def _saved(self, snapshot: WalSnapshot) -> None:
         self._busy = False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from typing import Any
 
 from quorate.api import errors
@@ -17,7 +18,7 @@ from quorate.server.clock import Clock
 from quorate.server.compactor import AutoCompactor
 from quorate.server.config import ServerConfig
 from quorate.server.corruption import Corruption
-from quorate.server.jobs import Jobs
+from quorate.server.jobs import SHORT_PAUSE, JobDropped, Jobs
 from quorate.server.join import Joined, look_around
 from quorate.server.leader_watch import LeaderWatch
 from quorate.server.leases import LeaseKeeper
@@ -41,6 +42,10 @@ from quorate.transport.http1_client import HttpClient
 log = get_log(__name__)
 
 
+IDLE_CALLS = 64
+"""Connections to a member that are kept for the next call: so many renewals of leases are forwarded at a time."""
+
+
 class Server(Agreement):
     """Make one with `open`, then `start` it, wait until it is `ready`, and `stop` it in the end."""
 
@@ -53,7 +58,7 @@ class Server(Agreement):
 
         Raises BootstrapError, WalError, BackendError, OSError.
         """
-        http = HttpClient(connect_timeout=config.dial_timeout)
+        http = HttpClient(connect_timeout=config.dial_timeout, idle_per_origin=IDLE_CALLS)
         try:
             joined = None if has_log(config) else await look_around(config, http)
             return cls(config, loop, fail, http, joined)
@@ -114,7 +119,7 @@ class Server(Agreement):
         self._loop.call_soon(self._campaign_if_alone)  # behind the turn that the tick asked for
 
     async def ready(self) -> None:
-        """Return once this member has told the cluster about itself and may serve clients. Raises CorruptCluster."""
+        """Return once this member has told the cluster about itself and may serve clients. Raises CorruptionError."""
         await self.leadership.known()
         if self.config.initial_corrupt_check:
             await self.corruption.check_at_start()
@@ -133,18 +138,22 @@ class Server(Agreement):
             )
             self.spawn(compactor.run())
 
-    def refuse_calls(self) -> None:
-        """Fail what waits and refuse what comes: this member is about to stop."""
+    async def leave(self) -> None:
+        """Hand leadership over, then fail what waits and refuse what comes: this member is about to stop."""
+        if not self._failed:
+            await hand_over(self)
+        self._refuse_calls()
+
+    def _refuse_calls(self) -> None:
         self._stopping = True
         self.proposals.fail_all(errors.Stopped)
         self.reads.fail(errors.Stopped)
 
     async def stop(self) -> None:
-        """Hand leadership over, put everything on disk and close it."""
+        """Put everything on disk and close it."""
         if self._failed:
             await self.abort()
             return
-        await hand_over(self)
         await self._hang_up()
         await self._loop.run_in_executor(None, self._writer.close)
         await self._loop.run_in_executor(None, self.backend.close)
@@ -162,10 +171,11 @@ class Server(Agreement):
         self._halt()
         await self.transport.stop()
         await self.http.close()
+        await self.logs.purged()
         self.snapshots.release_views()
 
     def _halt(self) -> None:
-        self.refuse_calls()
+        self._refuse_calls()
         self.raft.stop()
         self.jobs.stop()
         self.watch_sync.stop()
@@ -228,14 +238,18 @@ class Server(Agreement):
 
     async def hash_kv(self, revision: int) -> HashResult:
         """Raises Compacted, FutureRevision."""
-        found: HashResult = await self.jobs.submit(self.store.hash_kv(revision))
-        return found
+        while True:
+            with suppress(JobDropped):
+                found: HashResult = await self.jobs.submit(self.store.hash_kv(revision), SHORT_PAUSE)
+                return found
 
     async def hash(self) -> int:
         """Hash of the whole database, all buckets, after everything pending is committed."""
-        await self.committed()
-        value: int = await self.jobs.submit(schema.hash_buckets(self.backend))
-        return value
+        while True:
+            with suppress(JobDropped):
+                await self.committed()
+                value: int = await self.jobs.submit(schema.hash_buckets(self.backend), SHORT_PAUSE)
+                return value
 
     def _tick(self, now: float) -> None:
         self.node.tick()
@@ -259,6 +273,7 @@ class Server(Agreement):
 
     def _install(self, snapshot: Snapshot) -> None:
         self.snapshots.release_views()
+        self.jobs.drop()
         self.state.install(snapshot, database_path(self.config.snap_dir, snapshot.index))
         self.peers.update()
         self._resume_compaction()

@@ -92,6 +92,11 @@ class RaftLoop:
         self._proposed.append(data)
         self.poke()
 
+    def propose_now(self, data: bytes) -> None:
+        """Have `data` proposed by whoever leads at this very moment. Raises ProposalDropped."""
+        self.node.propose(data)
+        self.poke()
+
     def withdraw(self, data: bytes) -> bool:
         """Forget `data` if it still waits for a leader; True if it did."""
         if data not in self._proposed:

@@ -19,7 +19,8 @@ from quorate.membership import Cluster, encode_v2_store
 from quorate.pkg.jsonlog import get_log
 from quorate.server.snapshot_files import database_path, export, take_in
 from quorate.storage import schema
-from quorate.storage.backend import View
+from quorate.storage.backend import BackendError, View
+from quorate.storage.bbolt import BboltError
 
 if TYPE_CHECKING:
     from quorate.server.member import Server
@@ -88,6 +89,7 @@ class Snapshots:
             job = export(view, path)
             while not await _bite(job):
                 if view not in self._views:
+                    job.close()
                     raise SnapshotReplaced("the rows were replaced by a snapshot from a leader")
             snapshot = Snapshot(applied.index, applied.term, conf_state, encode_v2_store(members))
             return snapshot, _size(path)
@@ -103,7 +105,10 @@ class Snapshots:
             view.close()
 
     async def receive(self, message: Message, chunks: AsyncIterator[bytes]) -> None:
-        """Keep what a leader sends, then let raft decide whether it is wanted. Raises OSError, BboltError."""
+        """Keep what a leader sends, then let raft decide whether it is wanted.
+
+        Raises OSError, and ValueError when it is no database of a member.
+        """
         snapshot = message.snapshot or Snapshot()
         async with self._receiving:
             path = self._directory / f"tmp.{snapshot.index:016x}.bbolt"
@@ -117,6 +122,8 @@ class Snapshots:
                 job = take_in(path, database, snapshot.conf_state, snapshot.index, snapshot.term)
                 while not await _bite(job):
                     pass
+            except (BboltError, BackendError) as err:
+                raise ValueError(str(err)) from err
             finally:
                 path.unlink(missing_ok=True)
             self._server.raft.receive(message)

@@ -8,7 +8,7 @@ Raft begins behind the last entry whose effects the backend has, so no entry is 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 
 from quorate.api import errors
@@ -16,6 +16,7 @@ from quorate.api.internal import decode_request
 from quorate.api.raftpb import ConfChange, Entry, EntryType, Snapshot, decode_conf_change
 from quorate.apply import Alarms, Applied, Applier, Quota
 from quorate.lease import Lessor
+from quorate.membership import check_not_above
 from quorate.pkg.jsonlog import get_log
 from quorate.raft import RawNode, Role
 from quorate.server.bootstrap import Booted
@@ -23,6 +24,7 @@ from quorate.server.config import ServerConfig
 from quorate.server.proposals import Proposal, Proposals
 from quorate.storage import schema
 from quorate.storage.mvcc import WatchableStore
+from quorate.version import ETCD_VERSION
 
 log = get_log(__name__)
 
@@ -38,13 +40,13 @@ class State:
         config: ServerConfig,
         booted: Booted,
         proposals: Proposals,
-        run_job: Callable[[Iterator[None]], object],
+        run_job: Callable[[Generator[None, None, None]], object],
         no_space: Callable[[], None],
         reconfigured: Callable[[ConfChange], None],
     ) -> None:
         self.backend = booted.backend
         self.cluster = booted.cluster
-        self.lessor = Lessor(self.backend, min_ttl=config.min_lease_ttl)
+        self.lessor = Lessor(self.backend, min_ttl=config.min_lease_ttl, retry_interval=config.request_timeout)
         self.lessor.restore()
         self.store = WatchableStore(self.backend, self.lessor)
         self.store.restore()
@@ -136,6 +138,8 @@ class State:
         self.cluster.reload(self.backend)
         applied = schema.get_applied(self.backend)
         assert applied.index == snapshot.index, f"database at entry {applied.index}, its snapshot at {snapshot.index}"
+        if self.cluster.version is not None:
+            check_not_above(self.cluster.version, ETCD_VERSION)
         self.conf_state = snapshot.conf_state
         for line in self.cluster.repair(snapshot.conf_state):
             log.warn("the members in a snapshot disagree with raft", detail=line)

@@ -14,7 +14,7 @@ with the next compaction. Jobs run one after another, and none moves while a has
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import TYPE_CHECKING
 
 from quorate.storage import schema
@@ -38,7 +38,7 @@ class Jobs:
         self.hashing = 0
 
 
-def schedule(store: Store, revision: int) -> Iterator[None]:
+def schedule(store: Store, revision: int) -> Generator[None, None, None]:
     """Make `revision` the compacted one and return the job that removes what is before."""
     previous = store.compacted_revision
     # What an interrupted compaction has removed is missing in this one's hash, and is not on other members: no hash.
@@ -64,7 +64,7 @@ def restore(store: Store) -> None:
         store.pending_compaction = schedule(store, scheduled)
 
 
-def _run(store: Store, revision: int, previous: int, hash_counts: bool) -> Iterator[None]:
+def _run(store: Store, revision: int, previous: int, hash_counts: bool) -> Generator[None, None, None]:
     jobs = store.jobs
     batch = store.compaction_batch_limit
     any_kept = False

@@ -88,7 +88,7 @@ class Store:
         self.compaction_batch_limit = compaction_batch_limit
         self.revision = FIRST_REVISION
         self.compacted_revision = NEVER_COMPACTED
-        self.pending_compaction: Iterator[None] | None = None
+        self.pending_compaction: Generator[None, None, None] | None = None
         """After `restore`: the rest of a compaction that had not finished, to be run to its end."""
         self._writing = False
 
@@ -135,7 +135,7 @@ class Store:
         self._writing = True
         return WriteTxn(self, [] if self.wants_changes() else None)
 
-    def compact(self, revision: int) -> Iterator[None]:
+    def compact(self, revision: int) -> Generator[None, None, None]:
         """Make history before `revision` unreadable at once; the job returned removes it in bites.
 
         Run the job to its end before that of the next compaction. Raises Compacted, FutureRevision.
