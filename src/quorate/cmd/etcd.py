@@ -151,7 +151,6 @@ async def _serve(config: Config) -> int:
     if member.failed.done():
         received.cancel()
         if isinstance(member.failed.exception(), MemberRemoved):
-            log.error("server error", error=str(member.failed.exception()))
             await member.abort()
             return 0
         log.fatal("member stopped by an error", error=str(member.failed.exception()))

@@ -132,8 +132,10 @@ class Agreement:
         return await answer
 
     async def propose_leading(self, kind: str, request: Message) -> Applied:
-        """As `propose`, but never by way of another leader: for what only the one who leads may decide. Raises NotLeader
-        as well."""
+        """As `propose`, but never by way of another leader: for what only the one who leads may decide.
+
+        Raises NotLeader as well.
+        """
         data = self._entry_data(kind, request.SerializeToString())
         if self.node.raft.role is not Role.LEADER:
             raise errors.NotLeader()

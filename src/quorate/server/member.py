@@ -24,7 +24,7 @@ from quorate.server.leader_watch import LeaderWatch
 from quorate.server.leases import LeaseKeeper
 from quorate.server.logs import LogCompactor
 from quorate.server.members import Members
-from quorate.server.peers import CONNECTED_SECONDS, Peers
+from quorate.server.peers import CONNECTED_SECONDS, MemberRemoved, Peers
 from quorate.server.proposals import Proposal
 from quorate.server.snapshot_files import database_path, remove_superseded
 from quorate.server.snapshots import Snapshots
@@ -201,7 +201,11 @@ class Server(Agreement):
         if self._failed:
             return
         self._failed = True
-        log.error("member cannot go on", error=str(error), kind=type(error).__name__)
+        if isinstance(error, MemberRemoved):
+            log.warn("server error", error=str(error))
+            log.warn("data-dir used by this member must be removed", data_dir=str(self.config.data_dir))
+        else:
+            log.error("member cannot go on", error=str(error), kind=type(error).__name__)
         self._halt()
         self._tell_failure(error)
 
