@@ -251,7 +251,8 @@ class Workload:
                         (e.kv.mod_revision, e.kv.key, None if e.type == e.DELETE else e.kv.value) for e in answer.events
                     ]
                     if answer.canceled:
-                        self.unexpected.append(f"watch of member {watcher.member} canceled: {answer.cancel_reason}")
+                        why = f"{answer.cancel_reason!r}, compacted {answer.compact_revision}"
+                        self.unexpected.append(f"watch of member {watcher.member} from {start} canceled: {why}")
                         break
             except Status:
                 pass
@@ -303,7 +304,7 @@ class Workload:
         if pb.LeaseKeepAliveResponse.FromString(message).TTL > 0:
             keeper.renewed = asked
         elif gap < LEASE_SECONDS:
-            keeper.lost = f"lease {keeper.lease:x} was gone {gap:.1f} s after it was renewed"
+            keeper.lost = f"member {member} says lease {keeper.lease:x} is gone, {gap:.1f} s after it was renewed"
         else:
             keeper.lease = 0
         return True
