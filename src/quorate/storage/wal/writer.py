@@ -20,7 +20,7 @@ from quorate.storage.wal.record import Batch, WalSnapshot
 
 Done = Callable[[BaseException | None], None]
 
-QUICK_SECONDS = 0.002
+QUICK_SECONDS = 0.005
 """Saves that take longer than this on average show a slow disk."""
 AVERAGED_SAVES = 8
 """About so many saves make the average, so that a single late one does not count for much."""
