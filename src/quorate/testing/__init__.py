@@ -1,6 +1,6 @@
 """What tests are made of, for this project and for those who embed it.
 
-- `datadriven`  runs golden text scripts against the raft machine
+- `datadriven`  runs golden text scripts against raft, the log on disk, keys at revisions and leases
 - `process`     a member as a child process
 - `cluster`     several of them, `proxy` the network between them, with scissors, `background` the loop both run on
 - `workload`    clients that write down what they were told; `faults` what goes wrong meanwhile

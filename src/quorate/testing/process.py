@@ -18,6 +18,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -32,10 +33,12 @@ READY_LINE = "ready to serve client requests"
 POLL_SECONDS = 0.01
 PORT_RANGE = (20_000, 32_000)
 PORT_TRIES = 200
+PORTS_REMEMBERED = 1000
 
 _CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _dice = random.SystemRandom()
+_given_ports: deque[int] = deque(maxlen=PORTS_REMEMBERED)
 _running: set[subprocess.Popen[bytes]] = set()
 
 
@@ -57,16 +60,19 @@ def real_binary(name: str) -> Path | None:
 
 
 def free_port() -> int:
-    """A TCP port on 127.0.0.1 that nobody listens on now."""
+    """A TCP port on 127.0.0.1 that nobody listens on now, and that was not given out lately."""
     for _ in range(PORT_TRIES):
         port = _dice.randrange(*PORT_RANGE)
+        if port in _given_ports:
+            continue
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind(("127.0.0.1", port))
             except OSError:
                 continue
-            return port
+        _given_ports.append(port)
+        return port
     raise RuntimeError("no free port")
 
 
