@@ -336,3 +336,12 @@ def test_a_snapshot_of_the_own_state_leaves_the_entries_behind_it(tmp_path: Path
     wal.save(HardState(1, 0, 20), (), WalSnapshot(15, 1, ConfState((1,))))
     wal.close()
     assert read_only(FILES, str(tmp_path / "wal"), WalSnapshot(15, 1)).entries == run(16, 20)
+
+
+@pytest.mark.parametrize("sizes", [(), (5, 100), (3_000_000, 10), (65_520, 65_520, 1), (4096, 4096 * 17)])
+def test_values_of_zeros_are_told_from_the_zeros_behind_the_records(tmp_path: Path, sizes: tuple[int, ...]) -> None:
+    wal = WAL.create(FILES, str(tmp_path / "wal"), b"member")
+    entries = [Entry(1, index, bytes(size)) for index, size in enumerate(sizes, 1)]
+    wal.save(HardState(1, 0, len(entries)), entries)
+    wal.close()
+    assert read_only(FILES, str(tmp_path / "wal"), START).entries == entries

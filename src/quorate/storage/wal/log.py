@@ -15,7 +15,7 @@ from quorate.api.raftpb import Entry, HardState
 from quorate.storage.files import File, Files
 from quorate.storage.wal.errors import WalClosed, WalError, WalExists, WriteFailed
 from quorate.storage.wal.reader import WalContents, collect
-from quorate.storage.wal.record import Batch, Cut, Encoder, WalSnapshot
+from quorate.storage.wal.record import Batch, Cut, Encoder, WalSnapshot, records_of
 from quorate.storage.wal.segment import PREPARED, SEGMENT_BYTES, SegmentName, exists, segments_from
 
 
@@ -236,7 +236,7 @@ def _parent(directory: str) -> str:
 
 def _read(directory: str, segments: list[tuple[SegmentName, File]]) -> Iterator[tuple[str, bytes, bool]]:
     for name, segment in segments:
-        yield f"{directory}/{name}", segment.read(0, segment.size()), name == segments[-1][0]
+        yield f"{directory}/{name}", records_of(segment), name == segments[-1][0]
 
 
 def _clear_behind(segment: File, offset: int, segment_bytes: int) -> None:

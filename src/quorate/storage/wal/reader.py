@@ -27,6 +27,7 @@ from quorate.storage.wal.record import (
     STATE,
     WalSnapshot,
     decode_snapshot,
+    records_of,
     scan,
 )
 from quorate.storage.wal.segment import SegmentName, all_segments, segments_from, without_gaps
@@ -221,7 +222,7 @@ def _contents(files: Files, directory: str, names: list[SegmentName]) -> Iterato
     for name in names:
         path = f"{directory}/{name}"
         with closing(files.open(path, read_only=True)) as segment:
-            yield path, segment.read(0, segment.size()), name == names[-1]
+            yield path, records_of(segment), name == names[-1]
 
 
 def _set_aside(files: Files, path: str, data: bytes) -> None:

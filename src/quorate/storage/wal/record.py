@@ -14,6 +14,7 @@ from google_crc32c import extend
 
 from quorate.api.pb import wal_pb2 as pb
 from quorate.api.raftpb import ConfState, Entry, HardState, conf_state_message, conf_state_value, encode_hard_state
+from quorate.storage.files import File
 from quorate.storage.wal.errors import CrcMismatch, Malformed, UnexpectedEof
 from quorate.storage.wal.segment import SEGMENT_BYTES, SegmentName
 
@@ -25,6 +26,10 @@ SNAPSHOT = 5
 
 SECTOR_BYTES = 512  # what a disk writes as a whole or not at all
 _LENGTH_BYTES = 8
+FIRST_BYTES = 1 << 16
+TAIL_BYTES = 4096
+"""A segment is read in pieces, each as large as all before. When so many bytes at the end of one are zero, it is time
+to look whether the records have ended."""
 _LENGTH_MASK = (1 << 56) - 1
 
 
@@ -184,6 +189,26 @@ def scan(segment: str, data: bytes, crc: int, *, last: bool) -> Iterator[tuple[i
         crc = stated
         yield kind, payload, crc, end
         offset = end
+
+
+def records_of(file: File) -> bytes:
+    """What a segment holds, without the zeros that it was preallocated with: they are most of a young log.
+
+    Ends behind the zero length that ends the records, or with the file: `scan` finds the same in both.
+    """
+    size = file.size()
+    data = b""
+    offset = 0
+    while len(data) < size:
+        data += file.read(len(data), min(max(len(data), FIRST_BYTES), size - len(data)))
+        if any(data[-TAIL_BYTES:]):
+            continue
+        while offset + _LENGTH_BYTES <= len(data):
+            field = int.from_bytes(data[offset : offset + _LENGTH_BYTES], "little")
+            if not field:
+                return data[: offset + _LENGTH_BYTES]
+            offset += _LENGTH_BYTES + (field & _LENGTH_MASK) + (field >> 56 & 7 if field >> 63 else 0)
+    return data
 
 
 def _short(segment: str, offset: int, missing: int, last: bool) -> Malformed | UnexpectedEof:
