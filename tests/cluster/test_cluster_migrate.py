@@ -1,9 +1,11 @@
-"""docs/operations/migrate.md, done for real: a live etcd cluster becomes a Quorate cluster, and goes back."""
+"""docs/operations/migrate.md, done for real: a live etcd cluster becomes a Quorate cluster; half way, it goes back."""
 
 from __future__ import annotations
 
+import json
 import random
 import time
+import urllib.request
 from collections.abc import Callable
 
 import pytest
@@ -22,26 +24,66 @@ PAUSE = 0.01
 KEYS = 300
 OUTSIDER = 99
 """Number of the client that writes before the load begins."""
+CURRENT = "3.7.0"
+"""What the cluster becomes when no older member holds it back."""
 OFTEN = "--snapshot-count=100"
 
 
-def test_a_live_cluster_moves_over_member_by_member_and_back(
+def test_a_live_cluster_moves_over_member_by_member(
     real: Command, subject: Command, start_cluster: Callable[..., Cluster], dice: random.Random
 ) -> None:
     theirs, ours = (*real, OFTEN), (*subject, OFTEN)
     cluster = start_cluster([theirs] * 3)
+    workload = _begin(cluster, dice)
+    for old in cluster.running():
+        _replace(cluster, workload, old, ours)
+    assert {cluster.members[number].command for number in cluster.running()} == {ours}
+    _end(cluster, workload)
+    if subject != real:
+        wait_for(
+            lambda: _versions(cluster) == {CURRENT}, 15.0, "the version is not raised when the last old one is gone"
+        )
+
+
+def test_a_cluster_that_is_half_over_goes_back(
+    real: Command, subject: Command, start_cluster: Callable[..., Cluster], dice: random.Random
+) -> None:
+    theirs, ours = (*real, OFTEN), (*subject, OFTEN)
+    cluster = start_cluster([theirs] * 3)
+    workload = _begin(cluster, dice)
+    for old in (0, 1):
+        _replace(cluster, workload, old, ours)
+    cluster.move_leader(cluster.running()[-1])
+    assert _versions(cluster) == {"3.5.0"}
+    for old in cluster.running()[1:]:
+        _replace(cluster, workload, old, theirs)
+    assert {cluster.members[number].command for number in cluster.running()} == {theirs}
+    _end(cluster, workload)
+
+
+def _begin(cluster: Cluster, dice: random.Random) -> Workload:
+    """Some keys that lie there from the start, and clients at work."""
     workload = Workload(cluster, dice, pause=PAUSE)
     workload.operations += [_put(cluster, number) for number in range(KEYS)]
     workload.start()
-    for command in (ours, theirs):
-        for old in cluster.running():
-            _replace(cluster, workload, old, command)
-        assert {cluster.members[number].command for number in cluster.running()} == {command}
+    return workload
+
+
+def _end(cluster: Cluster, workload: Workload) -> None:
     workload.stop()
     found = cluster.ask_any(pb.RangeRequest(key=b"old/", range_end=b"old0", count_only=True))
     assert found.count == KEYS
     problems = judge(cluster, workload, expire=False)
     assert not problems, "\n".join(problems)
+
+
+def _versions(cluster: Cluster) -> set[str]:
+    """The version of the cluster, as each member tells it."""
+    found = set()
+    for number in cluster.running():
+        with urllib.request.urlopen(f"{cluster.members[number].client_url}/version", timeout=5.0) as answer:
+            found.add(str(json.load(answer)["etcdcluster"]))
+    return found
 
 
 def _put(cluster: Cluster, number: int) -> Operation:
