@@ -22,6 +22,7 @@ from quorate.storage.wal import (
     exists,
     newest_snapshot,
     read_only,
+    repair,
     valid_snapshots,
 )
 from quorate.storage.wal.record import Encoder
@@ -345,3 +346,23 @@ def test_values_of_zeros_are_told_from_the_zeros_behind_the_records(tmp_path: Pa
     wal.save(HardState(1, 0, len(entries)), entries)
     wal.close()
     assert read_only(FILES, str(tmp_path / "wal"), START).entries == entries
+
+
+def test_a_torn_record_of_a_snapshot_that_a_leader_sent_voids_nothing(tmp_path: Path) -> None:
+    wal = made(tmp_path / "wal")
+    wal.save(HardState(1, 0, 10), run(1, 12))
+    begin = wal.encoder.offset
+    wal.save(HardState(3, 0, 15), (), WalSnapshot(15, 3, ConfState((1, 2, 3)), replaces_log=True))
+    end = wal.encoder.offset
+    wal.close()
+    segment = tmp_path / "wal" / segments(tmp_path / "wal")[-1]
+    whole = segment.read_bytes()
+    for cut in range(begin, end):
+        segment.write_bytes(whole[:cut])
+        assert newest_snapshot(FILES, str(tmp_path / "wal"), 99) == START
+        repair(FILES, str(tmp_path / "wal"))
+        wal, contents = opened(tmp_path / "wal")
+        assert contents.entries == run(1, 12), "an entry that was promised is lost"
+        wal.save(HardState(3, 0, 16), run(13, 16))
+        wal.close()
+        assert read_only(FILES, str(tmp_path / "wal"), START).entries == run(1, 16)

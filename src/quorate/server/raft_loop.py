@@ -221,14 +221,20 @@ class RaftLoop:
         self._confirmation = None
         self._saved = state = (state or self._saved)._replace(commit=max(snapshot.index, (state or self._saved).commit))
         mark = WalSnapshot(snapshot.index, snapshot.term, snapshot.conf_state, replaces_log=True)
+        entries = message.entries
 
         def saved() -> None:
             self._install(snapshot)
             self.storage.apply_snapshot(snapshot)
-            self._appended(message.entries, state, message.responses)
+            self._appended((), state, () if entries else message.responses)
 
         self._in_flight += 1
-        self._writer.submit(state, message.entries, mark, partial(self._from_thread, saved))
+        self._writer.submit(state, (), mark, partial(self._from_thread, saved))
+        if entries:
+            # Not in one batch: the log counts as replaced only when the state stands right behind the snapshot.
+            appended = partial(self._appended, entries, None, message.responses)
+            self._in_flight += 1
+            self._writer.submit(None, entries, None, partial(self._from_thread, appended))
 
     def _due_state(self, state: HardState | None) -> HardState | None:
         """A commit index goes along with a batch now and then. It only spares a restart some waiting."""

@@ -158,6 +158,8 @@ class _Reading:
         self.last_index = 0
         self._previous = b""
         """The last record's data if it was a snapshot."""
+        self._repeated = 0
+        """Index of the last snapshot if it was written twice."""
 
     def segment(self, segment: str, data: bytes, last: bool) -> None:
         entries = self.entries
@@ -195,12 +197,15 @@ class _Reading:
     def _other(self, kind: int, payload: bytes, segment: str) -> None:
         if kind == STATE:
             self.state = _decoded(decode_hard_state, payload, segment, self.offset)
+            # A snapshot written twice replaced the log, if the state that covers it got to the disk right behind it:
+            # without that it is not valid, and what the log held is still promised.
+            if self._previous and 0 < self._repeated <= self.state.commit:
+                self.entries.clear()
+                self.last_index = self._repeated
         elif kind == SNAPSHOT:
             snapshot = _decoded(decode_snapshot, payload, segment, self.offset)
             self._snapshot(snapshot, segment)
-            if payload == self._previous:  # written twice: it replaced the log
-                self.entries.clear()
-                self.last_index = snapshot.index
+            self._repeated = snapshot.index if payload == self._previous else 0
         elif kind == METADATA:
             if self.metadata is not None and payload != self.metadata:
                 raise MetadataConflict(segment, self.offset, "the segment belongs to another member or cluster")

@@ -1,0 +1,74 @@
+"""One raft machine on a real log: what is written in which order, and what leaves when."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Sequence
+from pathlib import Path
+
+from quorate.api.raftpb import ConfState, Entry, HardState, Message, MessageType, Snapshot
+from quorate.raft import Config, MemoryStorage, RawNode
+from quorate.server.raft_loop import RaftLoop
+from quorate.storage.files import OsFiles
+from quorate.storage.wal import WAL, WalWriter
+from quorate.storage.wal.record import ENTRY, SNAPSHOT, STATE, scan
+
+VOTERS = ConfState((1, 2, 3))
+
+
+class Member:
+    """Member 1 of three, with entries 1 to 5 of term 1 in its log, none of them applied."""
+
+    def __init__(self, directory: Path) -> None:
+        self.sent: list[Message] = []
+        self.installed: list[Snapshot] = []
+        self.failures: list[BaseException] = []
+        self.wal = WAL.create(OsFiles(), str(directory), b"member", segment_bytes=65536)
+        entries = [Entry(1, index) for index in range(1, 6)]
+        self.wal.save(HardState(1, 0, 0), entries)
+        storage = MemoryStorage()
+        storage.set_conf_state(VOTERS)
+        storage.set_hard_state(HardState(1, 0, 0))
+        storage.append(entries)
+        self.node = RawNode(Config(1, storage, random.Random(1), async_storage_writes=True))
+        self.writer = WalWriter(self.wal)
+        self.writer.start()
+        self.loop = RaftLoop(
+            asyncio.get_running_loop(),
+            self.node,
+            storage,
+            self.writer,
+            apply=lambda entries: None,
+            send=self._send,
+            install=self.installed.append,
+            before_turn=lambda: None,
+            confirmed=lambda state: None,
+            led_by=lambda leader: None,
+            dropped=lambda batch: None,
+            fail=self.failures.append,
+        )
+
+    def _send(self, messages: Sequence[Message]) -> None:
+        self.sent += messages
+
+
+async def test_entries_that_come_with_a_snapshot_are_written_behind_the_state_that_makes_it_count(
+    tmp_path: Path,
+) -> None:
+    member = Member(tmp_path / "wal")
+    member.loop.receive(Message(MessageType.SNAP, 1, 2, 3, snapshot=Snapshot(20, 3, VOTERS)))
+    later = [Entry(4, 21), Entry(4, 22)]
+    member.loop.receive(Message(MessageType.APP, 1, 3, 4, log_term=3, index=20, entries=later, commit=21))
+    async with asyncio.timeout(5):
+        while not any(m.type == MessageType.APP_RESP and m.index == 22 for m in member.sent):
+            assert not member.failures
+            await asyncio.sleep(0.001)
+    member.loop.stop()
+    member.writer.close()
+    assert [snapshot.index for snapshot in member.installed] == [20]
+    assert member.loop.storage.last_index() == 22
+    (segment,) = (tmp_path / "wal").iterdir()
+    kinds = [kind for kind, *_ in scan(str(segment), segment.read_bytes(), 0, last=True)]
+    first = kinds.index(SNAPSHOT, kinds.index(ENTRY))
+    assert kinds[first : first + 5] == [SNAPSHOT, SNAPSHOT, STATE, ENTRY, ENTRY]
