@@ -258,10 +258,28 @@ async def test_a_kept_connection_that_the_peer_closed_costs_one_more_try() -> No
 
     async with stub(once) as where, calls() as client:
         for _ in range(3):
-            assert (await client.request("POST", where, timeout=5)).body == b"ok"
+            assert (await client.request("GET", where, timeout=5)).body == b"ok"
         assert served == 3
         with pytest.raises((OSError, HttpError)):
-            await client.request("POST", where, body=pieces(1), timeout=5)
+            await client.request("GET", where, body=pieces(1), timeout=5)
+
+
+async def test_what_may_have_been_done_is_not_asked_for_a_second_time() -> None:
+    bodies: list[bytes] = []
+
+    async def does_not_say(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Takes every request; hangs up before the second answer."""
+        for _ in range(2):
+            await reader.readuntil(b"\r\n\r\n")
+            bodies.append(await reader.readexactly(2))
+            if len(bodies) % 2:
+                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+
+    async with stub(does_not_say) as where, calls() as client:
+        assert (await client.request("POST", where, body=b"p1", timeout=5)).body == b"ok"
+        with pytest.raises((OSError, HttpError)):
+            await client.request("POST", where, body=b"p2", timeout=5)
+        assert bodies == [b"p1", b"p2"]
 
 
 async def test_a_new_connection_that_is_closed_is_not_tried_again() -> None:
