@@ -20,10 +20,7 @@ BACKLOG_BATCHES = 10
 """Full batches that may gather behind a slow disk; then the logic thread waits for it, so that memory stays bounded."""
 
 HANDOVER_FROM_OPS = 256
-HANDOVER_SECONDS = 0.005
-"""A batch of this many operations is worth standing aside for, this long at most. 10,000 rows are placed in 2 ms when
-the logic thread sleeps meanwhile, and in 400 ms when the two threads fight for the interpreter row by row; the
-logic thread loses more by the fight than by the sleep. The fsync is never waited for."""
+"""A batch of this many operations is worth standing aside for (`Writer.hand_over`)."""
 
 BITE_BYTES = 1 << 20
 BITE_ROWS = 1024
@@ -45,7 +42,7 @@ class Backend:
 
     def _begin(self) -> None:
         """Start over the file as it is, with nothing in memory."""
-        self._writer = Writer(self._file, self._on_error)
+        self._writer = self._start_writer()
         self._buffers: list[Changes] = [{} for _ in self._file.handles]
         self._layers: list[tuple[Changes, ...]] = [(buffer,) for buffer in self._buffers]
         """Per bucket what lies over the file, newest first: the buffer, then batches not yet seen as durable."""
@@ -167,7 +164,7 @@ class Backend:
             if self._ops >= BACKLOG_BATCHES * self.batch_limit:
                 self._wait_for(self._frozen[-1])
                 self._freeze()
-        elif self._ops >= self.batch_limit or (self._ops and time.monotonic() >= self._due_at):
+        elif self._ops >= self.batch_limit or (self._ops and self._now() >= self._due_at):
             self._freeze()
 
     def flush(self, done: Done | None = None) -> None:
@@ -258,15 +255,14 @@ class Backend:
             self._buffers[number] = fresh
             self._layers[number] = (fresh, *self._layers[number])
         self._ops = 0
-        self._due_at = time.monotonic() + self.batch_interval
+        self._due_at = self._now() + self.batch_interval
         self._frozen.append(batch)
         self._writer.submit(batch)
         if idle and batch.ops >= HANDOVER_FROM_OPS:
-            batch.placed.acquire(timeout=HANDOVER_SECONDS)
+            self._writer.hand_over(batch)
 
     def _wait_for(self, batch: Batch) -> None:
-        with batch.finished:
-            pass
+        self._writer.wait_for(batch)
         self._drop_done()
 
     def _drop_done(self) -> None:
@@ -284,6 +280,14 @@ class Backend:
             for number in batch.changes:
                 self._layers[number] = self._layers[number][:-1]
         del self._frozen[:finished]
+
+    def _start_writer(self) -> Writer:
+        writer = Writer(self._file, self._on_error)
+        writer.start()
+        return writer
+
+    def _now(self) -> float:
+        return time.monotonic()
 
     def _raise_failure(self) -> None:
         if self._writer.error is not None:

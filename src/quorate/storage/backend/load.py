@@ -40,7 +40,7 @@ def load(path: str | Path, buckets: Sequence[Bucket], rows: Iterable[Row]) -> Ge
         remove_temporary(temporary)
         env = open_environment(temporary, DEFAULT_MAP_SIZE, sync=False)
         try:
-            yield from _fill(env, [env.open_db(bucket.name) for bucket in in_order(buckets)], rows)
+            yield from fill(env, [env.open_db(bucket.name) for bucket in in_order(buckets)], rows)
             yield from aside(lambda: env.sync(True))
         finally:
             env.close()
@@ -53,7 +53,8 @@ def load(path: str | Path, buckets: Sequence[Bucket], rows: Iterable[Row]) -> Ge
         raise
 
 
-def _fill(env: lmdb.Environment, handles: list[lmdb._Database], rows: Iterable[Row]) -> Generator[None, None, None]:
+def fill(env: lmdb.Environment, handles: list[lmdb._Database], rows: Iterable[Row]) -> Generator[None, None, None]:
+    """Write `rows` in bites, each in a transaction of its own. Raises BackendError for a key that cannot be stored."""
     bite: dict[int, Changes] = {}
     count = size = 0
     for (name, number), key, value in rows:
