@@ -124,7 +124,7 @@ class HttpClient:
                 return await self._ask(origin, connection, head, body, timeout, limit)
             except (OSError, HttpError):
                 # A kept connection may have been closed by the peer while the request was on its way (RFC 9112 §9.5).
-                # Or after it had done what a POST asks for: a proposal of raft must not be made twice (RFC 9110 §9.2.2).
+                # Or after it did what a POST asks for: a proposal of raft must not be made twice (RFC 9110 §9.2.2).
                 if not connection.lost or connection.heard or head.method != b"GET" or not isinstance(body, bytes):
                     raise
         connection = await self._connect(origin, lambda: ClientConnection(self._gone))
