@@ -1,4 +1,4 @@
-"""docs/operations/migrate.md, done for real: a live etcd cluster becomes a Quorate cluster; half way, it goes back."""
+"""docs/operations/migrate.md, done for real: a live etcd cluster becomes a Quorate cluster; it goes back, half way and all the way."""
 
 from __future__ import annotations
 
@@ -56,6 +56,24 @@ def test_a_cluster_that_is_half_over_goes_back(
     cluster.move_leader(cluster.running()[-1])
     assert _versions(cluster) == {"3.5.0"}
     for old in cluster.running()[1:]:
+        _replace(cluster, workload, old, theirs)
+    assert {cluster.members[number].command for number in cluster.running()} == {theirs}
+    _end(cluster, workload)
+
+
+def test_a_cluster_that_is_all_over_goes_back_when_its_version_was_held(
+    real: Command, subject: Command, start_cluster: Callable[..., Cluster], dice: random.Random
+) -> None:
+    if subject == real:
+        pytest.skip("a flag of Quorate")
+    theirs, ours = (*real, OFTEN), (*subject, OFTEN, "--hold-version=3.5")
+    cluster = start_cluster([theirs] * 3)
+    workload = _begin(cluster, dice)
+    for old in cluster.running():
+        _replace(cluster, workload, old, ours)
+    assert {cluster.members[number].command for number in cluster.running()} == {ours}
+    assert _versions(cluster) == {"3.5.0"}
+    for old in cluster.running():
         _replace(cluster, workload, old, theirs)
     assert {cluster.members[number].command for number in cluster.running()} == {theirs}
     _end(cluster, workload)

@@ -94,6 +94,12 @@ def _add_clustering(flags: FlagSet) -> None:
     )
     for name in ("max-learners", "experimental-max-learners"):
         flags.add(name, parse_int, default.max_learners, "Most learners in the cluster.")
+    flags.add(
+        "hold-version",
+        parse_string,
+        default.hold_version,
+        "Take part as a member of this older etcd release (3.5, 3.6), so that its members can join again.",
+    )
     flags.add("pre-vote", parse_bool, default.pre_vote, "Ask for votes before raising the term.")
 
 

@@ -12,6 +12,7 @@ from quorate.pkg.jsonlog import LEVELS, get_log
 from quorate.server import ServerConfig
 from quorate.server.config import DEFAULT_CATCHUP_ENTRIES, DEFAULT_SNAPSHOT_COUNT
 from quorate.storage.backend import BATCH_INTERVAL, BATCH_LIMIT
+from quorate.version import ETCD_VERSION
 
 log = get_log(__name__)
 
@@ -21,6 +22,8 @@ DEFAULT_CLIENT_URL = "http://localhost:2379"
 MIN_PROGRESS_INTERVAL = 0.1
 """Seconds; shorter intervals between idle notifications of watchers are raised to this."""
 MAX_ELECTION_MS = 50_000
+HOLDABLE = ("3.5", "3.6")
+"""Older releases that a member can take part as."""
 MAX_RECOMMENDED_QUOTA = 8 * 1024**3
 MAX_RECOMMENDED_REQUEST = 10 * 1024**2
 
@@ -47,6 +50,7 @@ class Config:
     initial_election_tick_advance: bool = True
     force_new_cluster: bool = False
     max_learners: int = 1
+    hold_version: str = ""
     initial_corrupt_check: bool = False
     corrupt_check_time: float = 0.0
     compact_hash_check_enabled: bool = True
@@ -150,6 +154,7 @@ class Config:
             watch_progress_interval=max(self.watch_progress_notify_interval, MIN_PROGRESS_INTERVAL),
             unsafe_no_fsync=self.unsafe_no_fsync,
             max_learners=self.max_learners,
+            release=self._release(),
             strict_reconfig_check=self.strict_reconfig_check,
             initial_election_tick_advance=self.initial_election_tick_advance,
             force_new_cluster=self.force_new_cluster,
@@ -190,6 +195,14 @@ class Config:
         if sorted(cluster[self.name]) != advertised:
             _mismatch(self.name, sorted(cluster[self.name]), advertised)
         return cluster
+
+    def _release(self) -> str:
+        """The etcd release to take part as."""
+        if not self.hold_version:
+            return ETCD_VERSION
+        if self.hold_version not in HOLDABLE:
+            raise ConfigError(f"--hold-version={self.hold_version} is none of {', '.join(HOLDABLE)}")
+        return self.hold_version + ".0"
 
     def _has_log(self) -> bool:
         directory = Path(self.wal_dir) if self.wal_dir else self.directory() / "member" / "wal"

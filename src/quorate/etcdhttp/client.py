@@ -11,7 +11,7 @@ from quorate.apply import alarm_name
 from quorate.etcdhttp.metrics import render_metrics
 from quorate.server import Server
 from quorate.transport.http1 import HttpRequest, HttpResponse
-from quorate.version import ETCD_VERSION, QUORATE_VERSION
+from quorate.version import QUORATE_VERSION
 
 TEXT = "text/plain; charset=utf-8"
 JSON = "application/json"
@@ -62,7 +62,7 @@ class ClientHandler:
 def version(server: Server) -> HttpResponse:
     """Versions of the member, its cluster and its storage, as etcd names them; then this package's own."""
     versions = {
-        "etcdserver": ETCD_VERSION,
+        "etcdserver": server.config.release,
         "etcdcluster": server.cluster.version or "not_decided",
         "storage": server.storage_version or "unknown",
         "quorate": QUORATE_VERSION,

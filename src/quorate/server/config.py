@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from quorate.storage.backend import BATCH_INTERVAL, BATCH_LIMIT
+from quorate.version import ETCD_VERSION
 
 DEFAULT_SNAPSHOT_COUNT = 10_000
 DEFAULT_CATCHUP_ENTRIES = 5_000
@@ -59,6 +60,8 @@ class ServerConfig:
     watch_progress_interval: float = 600.0
     unsafe_no_fsync: bool = False
     max_learners: int = 1
+    release: str = ETCD_VERSION
+    """The etcd release, X.Y.Z, that this member takes part as: an older one holds the cluster's version down."""
 
     @property
     def max_message_bytes(self) -> int:

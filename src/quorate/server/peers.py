@@ -15,7 +15,6 @@ from quorate.membership import Member
 from quorate.pkg.jsonlog import get_log
 from quorate.rafthttp import Identity, Transport
 from quorate.transport.http1_client import HttpClient
-from quorate.version import ETCD_VERSION
 
 if TYPE_CHECKING:
     from quorate.server.member import Server
@@ -47,7 +46,7 @@ class Peers:
         config = server.config
         self.transport = Transport(
             self._loop,
-            Identity(server.member_id, server.cluster_id, tuple(config.peer_urls), ETCD_VERSION),
+            Identity(server.member_id, server.cluster_id, tuple(config.peer_urls), config.release),
             self,
             http,
             election_timeout=config.election_timeout,

@@ -209,10 +209,11 @@ class Versions:
         server = self._server
         others = [member for member in server.cluster.members() if member.id != server.member_id]
         answers = await fetch_versions(server.http, others, server.config.dial_timeout) if others else {}
-        found: dict[int, Minor | None] = {server.member_id: _OWN}
+        own = parse_version(server.config.release)
+        found: dict[int, Minor | None] = {server.member_id: own}
         for number, answer in answers.items():
             found[number] = _release(number, answer)
-            if (release := found[number]) is not None and release > _OWN:
+            if (release := found[number]) is not None and release > own:
                 log.warn("leader found higher-versioned member", member_id=f"{number:x}", version=str(release))
         return found
 

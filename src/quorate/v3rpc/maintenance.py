@@ -7,7 +7,6 @@ from quorate.api.pb import rpc_pb2
 from quorate.server import Server
 from quorate.server.transfer import move_leader
 from quorate.transport.grpc import Context
-from quorate.version import ETCD_VERSION
 
 
 class Maintenance:
@@ -21,7 +20,7 @@ class Maintenance:
         server = self._server
         downgrade = server.cluster.downgrade
         reply = rpc_pb2.StatusResponse(
-            version=ETCD_VERSION,
+            version=server.config.release,
             dbSize=server.backend.size(),
             dbSizeInUse=server.backend.size_in_use(),
             leader=server.leader_id,
