@@ -194,6 +194,20 @@ async def test_a_cluster_grows_by_a_learner_and_shrinks_again(members: Members) 
         await Etcd(members.configs[leader]).start()
 
 
+async def test_a_leader_that_was_removed_shows_nobody_its_own_state_as_the_newest(members: Members) -> None:
+    members.describe("a", "b")
+    await members.start("a", "b")
+    leader = await members.led()
+    gone = members[leader]
+    await gone.configure(remove_change(gone.member_id))
+    barrier = gone.read_barrier()
+    assert barrier is not None, "the one that is left may lead and write already"
+    await asyncio.wait([barrier])  # the other one has confirmed it just in time, or the member stops
+    with pytest.raises(MemberRemoved):
+        await asyncio.wait_for(members.running[leader].failed, 10)
+    await members.crash(leader)
+
+
 async def test_a_change_that_does_not_fit_is_refused_and_changes_nothing(members: Members) -> None:
     members.describe("a", "b", "c")
     await members.start("a", "b", "c")

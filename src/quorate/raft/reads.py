@@ -74,7 +74,7 @@ def handle_read_index(raft: Raft, m: Message) -> None:
         raft.reads.postponed.append(m)
         return
     committed = raft.log.committed
-    if raft.tracker.is_singleton() or raft.read_only == ReadOnlyOption.LEASE_BASED:
+    if _is_only_voter(raft) or raft.read_only == ReadOnlyOption.LEASE_BASED:
         _answer(raft, m, committed)
     else:
         sending.broadcast_heartbeat(raft, raft.reads.add(committed, m, raft.id))
@@ -82,7 +82,7 @@ def handle_read_index(raft: Raft, m: Message) -> None:
 
 def index_at_hand(raft: Raft) -> int | None:
     """The index to read at when no round is needed to know it: nobody else can lead. Else None."""
-    if raft.role != LEADER or not raft.tracker.is_singleton():
+    if raft.role != LEADER or not _is_only_voter(raft):
         return None
     if raft.reads.proven_term != raft.term:
         if not raft.committed_in_term():
@@ -119,6 +119,11 @@ def handle_read_index_response(raft: Raft, m: Message) -> None:
         )
         return
     raft.read_states.append(ReadState(m.index, m.entries[0].data))
+
+
+def _is_only_voter(raft: Raft) -> bool:
+    """Can nobody else lead? A leader that was removed goes on for a while, and the one voter is somebody else."""
+    return raft.id in raft.tracker.membership.incoming and raft.tracker.is_singleton()
 
 
 def _answer(raft: Raft, request: Message, index: int) -> None:
