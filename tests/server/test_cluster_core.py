@@ -194,6 +194,20 @@ async def test_a_cluster_grows_by_a_learner_and_shrinks_again(members: Members) 
         await Etcd(members.configs[leader]).start()
 
 
+async def test_a_member_that_stops_before_it_has_heard_of_its_cluster_joins_at_its_next_start(members: Members) -> None:
+    members.describe("a")
+    await members.start("a")
+    await put(members["a"], b"k")
+    members.describe("c", state="existing")
+    urls = members.configs["c"].initial_advertise_peer_urls
+    await members["a"].configure(add_change(new_member(urls, 1_700_000_000, True)))
+    settings = members.configs["c"].server_config()
+    stopped = await Server.open(settings, asyncio.get_running_loop(), lambda error: None)
+    await stopped.abort()
+    await members.start("c")
+    await until(lambda: members["c"].store.range(b"k").count == 1)
+
+
 async def test_a_leader_that_was_removed_shows_nobody_its_own_state_as_the_newest(members: Members) -> None:
     members.describe("a", "b")
     await members.start("a", "b")

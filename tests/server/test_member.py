@@ -19,6 +19,7 @@ from quorate.server import Server, ServerConfig, logs
 from quorate.server.bootstrap import BootstrapError
 from quorate.storage import files
 from quorate.storage.wal import WAL, WalError
+from quorate.storage.wal.record import ENTRY, SNAPSHOT, scan
 from quorate.testing.process import free_port
 
 
@@ -65,6 +66,28 @@ async def test_a_database_without_its_log_is_refused(start_server: StartServer, 
         file.unlink()
     with pytest.raises(BootstrapError, match=r"the log .* is missing"):
         await start_server()
+
+
+async def test_a_crash_while_a_cluster_begins_leaves_nothing_that_does_not_start(
+    start_server: StartServer, tmp_path: Path
+) -> None:
+    server = await start_server()
+    await server.stop()
+    (segment,) = (tmp_path / "data/member/wal").iterdir()
+    whole = segment.read_bytes()
+    offsets = {kind: end for kind, _, _, end in scan("", whole, 0, last=True)}
+    first_entry = next(end for kind, _, _, end in scan("", whole, 0, last=True) if kind == ENTRY)
+    assert offsets[SNAPSHOT] < first_entry
+    for torn in (offsets[SNAPSHOT], offsets[SNAPSHOT] + 20, first_entry, first_entry + 5):
+        for file in (tmp_path / "data/member/snap").iterdir():
+            file.unlink()
+        segment.write_bytes(whole[:torn])
+        server = await start_server()
+        await put(server, b"k")
+        assert len(server.cluster.members()) == 1
+        await server.stop()
+        for file in (tmp_path / "data/member/wal").glob("*.broken"):
+            file.unlink()
 
 
 async def test_an_old_database_below_a_compacted_log_is_refused(start_server: StartServer, tmp_path: Path) -> None:

@@ -84,7 +84,7 @@ def boot(config: ServerConfig, joined: Joined | None, on_backend_error: Callable
     log.info("opened backend db", path=str(config.snap_dir / "db"), size_bytes=backend.size())
     try:
         if has_log(config):
-            booted = _restart(config, files, backend, joined)
+            booted = _restart(config, files, backend)
         else:
             booted = _start_new(config, files, backend, joined)
         remove_leftovers(config.snap_dir)
@@ -164,7 +164,7 @@ def _seed(
     return _booted(config, backend, opened, wal.WalContents(metadata, state, entries), wal.WalSnapshot())
 
 
-def _restart(config: ServerConfig, files: Files, backend: Backend, joined: Joined | None) -> Booted:
+def _restart(config: ServerConfig, files: Files, backend: Backend) -> Booted:
     """Read the log from the newest snapshot that the backend has reached."""
     path = str(config.wal_path)
     _finish_install(config, files, backend)
@@ -177,7 +177,7 @@ def _restart(config: ServerConfig, files: Files, backend: Backend, joined: Joine
         )
     opened, contents = _open_wal(files, path, start)
     try:
-        return _resume(config, backend, opened, contents, start, joined)
+        return _resume(config, backend, opened, contents, start)
     except BaseException:
         opened.close()
         raise
@@ -195,12 +195,7 @@ def _finish_install(config: ServerConfig, files: Files, backend: Backend) -> Non
 
 
 def _resume(
-    config: ServerConfig,
-    backend: Backend,
-    opened: wal.WAL,
-    contents: wal.WalContents,
-    start: wal.WalSnapshot,
-    joined: Joined | None,
+    config: ServerConfig, backend: Backend, opened: wal.WAL, contents: wal.WalContents, start: wal.WalSnapshot
 ) -> Booted:
     """Go on from a log that is open, if it and the backend fit together."""
     path = config.wal_path
@@ -212,17 +207,17 @@ def _resume(
             f"{applied}: the log lost what was promised"
         )
     metadata = etcdserver_pb2.Metadata.FromString(contents.metadata)
-    if last == 0 and joined is not None and joined.member_id == metadata.NodeID:
-        return _booted(config, backend, opened, contents, start, joined)
-    if last == 0:
+    if not applied and contents.hard_state == HardState() and not config.joining:
+        # Nothing was promised: the crash came while the log was being made, perhaps in the middle of its beginning.
         members, expected = _founders(config)
-        if contents.metadata != expected:
+        if contents.metadata == expected:
+            log.info("the log is empty, starting the cluster anew", path=str(path))
+            return _seed(config, opened, members, expected, backend)
+        if last == 0:
             raise BootstrapError(
                 f"the log in {path} is empty and was made for another member or cluster than the flags describe: "
                 "start with the flags it was made with, or remove the data directory"
             )
-        log.info("the log is empty, starting the cluster anew", path=str(path))
-        return _seed(config, opened, members, expected, backend)
     log.info(
         "restarting local member",
         cluster_id=f"{metadata.ClusterID:x}",
