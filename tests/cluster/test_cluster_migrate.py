@@ -1,4 +1,4 @@
-"""docs/operations/migrate.md, done for real: a live etcd cluster becomes a Quorate cluster; it goes back, half way and all the way."""
+"""docs/operations/migrate.md, done for real: a live etcd cluster becomes a Quorate cluster, and goes back."""
 
 from __future__ import annotations
 
@@ -26,6 +26,8 @@ OUTSIDER = 99
 """Number of the client that writes before the load begins."""
 CURRENT = "3.7.0"
 """What the cluster becomes when no older member holds it back."""
+MONITOR_SECONDS = 5.0
+"""Longer than a leader waits before it looks again whether the version may be raised."""
 OFTEN = "--snapshot-count=100"
 
 
@@ -45,33 +47,15 @@ def test_a_live_cluster_moves_over_member_by_member(
         )
 
 
-def test_a_cluster_that_is_half_over_goes_back(
+def test_a_cluster_without_any_etcd_goes_back_when_its_version_was_held(
     real: Command, subject: Command, start_cluster: Callable[..., Cluster], dice: random.Random
 ) -> None:
-    theirs, ours = (*real, OFTEN), (*subject, OFTEN)
-    cluster = start_cluster([theirs] * 3)
+    held = () if subject == real else ("--hold-version=3.5",)
+    theirs, ours = (*real, OFTEN), (*subject, OFTEN, *held)
+    cluster = start_cluster([theirs, ours, ours])
     workload = _begin(cluster, dice)
-    for old in (0, 1):
-        _replace(cluster, workload, old, ours)
-    cluster.move_leader(cluster.running()[-1])
-    assert _versions(cluster) == {"3.5.0"}
-    for old in cluster.running()[1:]:
-        _replace(cluster, workload, old, theirs)
-    assert {cluster.members[number].command for number in cluster.running()} == {theirs}
-    _end(cluster, workload)
-
-
-def test_a_cluster_that_is_all_over_goes_back_when_its_version_was_held(
-    real: Command, subject: Command, start_cluster: Callable[..., Cluster], dice: random.Random
-) -> None:
-    if subject == real:
-        pytest.skip("a flag of Quorate")
-    theirs, ours = (*real, OFTEN), (*subject, OFTEN, "--hold-version=3.5")
-    cluster = start_cluster([theirs] * 3)
-    workload = _begin(cluster, dice)
-    for old in cluster.running():
-        _replace(cluster, workload, old, ours)
-    assert {cluster.members[number].command for number in cluster.running()} == {ours}
+    _replace(cluster, workload, 0, ours)
+    time.sleep(MONITOR_SECONDS)  # what must not happen has no condition to wait for
     assert _versions(cluster) == {"3.5.0"}
     for old in cluster.running():
         _replace(cluster, workload, old, theirs)
