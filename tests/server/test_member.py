@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -88,6 +89,33 @@ async def test_a_crash_while_a_cluster_begins_leaves_nothing_that_does_not_start
         await server.stop()
         for file in (tmp_path / "data/member/wal").glob("*.broken"):
             file.unlink()
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "quorate.server.bootstrap.remove_leftovers",
+        "quorate.server.bootstrap.Cluster.restore",
+        "quorate.server.agreement.make_node",
+        "quorate.server.state.Lessor.restore",
+        "quorate.server.member.Snapshots",
+    ],
+)
+@pytest.mark.parametrize("again", [False, True], ids=["first", "again"])
+async def test_a_start_that_fails_lets_go_of_what_it_had_opened(
+    start_server: StartServer, monkeypatch: pytest.MonkeyPatch, place: str, again: bool
+) -> None:
+    def fail(*args: object, **settings: object) -> None:
+        raise RuntimeError("no")
+
+    if again:
+        await (await start_server()).stop()
+    with monkeypatch.context() as broken:
+        broken.setattr(place, fail)
+        with pytest.raises(RuntimeError, match="no"):
+            await start_server()
+    assert not {"quorate-wal", "backend"} & {thread.name for thread in threading.enumerate()}
+    await put(await start_server(), b"k")
 
 
 async def test_an_old_database_below_a_compacted_log_is_refused(start_server: StartServer, tmp_path: Path) -> None:

@@ -83,11 +83,11 @@ def boot(config: ServerConfig, joined: Joined | None, on_backend_error: Callable
     )
     log.info("opened backend db", path=str(config.snap_dir / "db"), size_bytes=backend.size())
     try:
-        if has_log(config):
-            booted = _restart(config, files, backend)
-        else:
-            booted = _start_new(config, files, backend, joined)
+        known = has_log(config)
+        if known:
+            _finish_install(config, files, backend)
         remove_leftovers(config.snap_dir)
+        booted = _restart(config, files, backend) if known else _start_new(config, files, backend, joined)
         booted.wal.unsafe_no_fsync = config.unsafe_no_fsync
         return booted
     except BaseException:
@@ -128,14 +128,20 @@ def _start_new(config: ServerConfig, files: Files, backend: Backend, joined: Joi
             f"the log in {config.wal_path} is missing, but {config.snap_dir / 'db'} holds entries up to "
             f"{applied}: restore the log, or the member from a backup"
         )
+    members: Sequence[Member] = ()
     if joined is not None:
         metadata = etcdserver_pb2.Metadata(NodeID=joined.member_id, ClusterID=joined.cluster_id).SerializeToString()
-        opened = wal.WAL.create(files, str(config.wal_path), metadata)
+    else:
+        members, metadata = _founders(config)
+    opened = wal.WAL.create(files, str(config.wal_path), metadata)
+    try:
+        if joined is None:
+            return _seed(config, opened, members, metadata, backend)
         contents = wal.WalContents(metadata, HardState(), [])
         return _booted(config, backend, opened, contents, wal.WalSnapshot(), joined)
-    members, metadata = _founders(config)
-    opened = wal.WAL.create(files, str(config.wal_path), metadata)
-    return _seed(config, opened, members, metadata, backend)
+    except BaseException:
+        opened.close()
+        raise
 
 
 def _founders(config: ServerConfig) -> tuple[list[Member], bytes]:
@@ -167,7 +173,6 @@ def _seed(
 def _restart(config: ServerConfig, files: Files, backend: Backend) -> Booted:
     """Read the log from the newest snapshot that the backend has reached."""
     path = str(config.wal_path)
-    _finish_install(config, files, backend)
     applied = schema.get_applied(backend).index
     start = wal.newest_snapshot(files, path, applied)
     if start is None:

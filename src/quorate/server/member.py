@@ -75,22 +75,32 @@ class Server(Agreement):
         joined: Joined | None,
     ) -> None:
         booted = boot(config, joined, self._fail_from_thread)
-        super().__init__(config, booted, loop)
-        self._tell_failure = fail
-        self._failed = False
-        self._tasks: set[asyncio.Task[Any]] = set()
-        self.http = http
-        self.jobs = Jobs(loop, self.fail)
-        self.peers = Peers(self, http, () if joined is None else joined.members)
-        self.transport = self.peers.transport
         self._writer = WalWriter(booted.wal)
-        self._writer.start()
-        state = State(
-            config, booted, self.proposals, self.jobs.submit, lambda: self._space.exceeded(), self.peers.reconfigured
-        )
-        self._join_raft(booted, state, self._writer, self.peers.send)
-        self._build_rooms(booted)
-        self._clock = Clock(loop, config.heartbeat_interval, self._tick, self.fail)
+        try:
+            super().__init__(config, booted, loop)
+            self._tell_failure = fail
+            self._failed = False
+            self._tasks: set[asyncio.Task[Any]] = set()
+            self.http = http
+            self.jobs = Jobs(loop, self.fail)
+            self.peers = Peers(self, http, () if joined is None else joined.members)
+            self.transport = self.peers.transport
+            state = State(
+                config,
+                booted,
+                self.proposals,
+                self.jobs.submit,
+                lambda: self._space.exceeded(),
+                self.peers.reconfigured,
+            )
+            self._join_raft(booted, state, self._writer, self.peers.send)
+            self._build_rooms(booted)
+            self._clock = Clock(loop, config.heartbeat_interval, self._tick, self.fail)
+            self._writer.start()
+        except BaseException:
+            self._writer.close()
+            booted.backend.close()
+            raise
 
     def _build_rooms(self, booted: Booted) -> None:
         self.members = Members(self)
@@ -155,8 +165,10 @@ class Server(Agreement):
             await self.abort()
             return
         await self._hang_up()
-        await self._loop.run_in_executor(None, self._writer.close)
-        await self._loop.run_in_executor(None, self.backend.close)
+        try:
+            await self._loop.run_in_executor(None, self._writer.close)
+        finally:
+            await self._loop.run_in_executor(None, self.backend.close)
 
     async def abort(self) -> None:
         """Stop at once: what is half done is dropped, files and locks are let go."""
