@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, cast
 from quorate.api.raftpb import Message, Snapshot
 from quorate.membership import Cluster, encode_v2_store
 from quorate.pkg.jsonlog import get_log
-from quorate.server.snapshot_files import database_path, export, take_in
+from quorate.server.snapshot_files import database_path, export, remove_superseded, take_in
 from quorate.storage import schema
 from quorate.storage.backend import BackendError, View
 from quorate.storage.bbolt import BboltError
@@ -111,6 +111,7 @@ class Snapshots:
         """
         snapshot = message.snapshot or Snapshot()
         async with self._receiving:
+            remove_superseded(self._directory, self._server.applied_index)  # those that raft did not want
             path = self._directory / f"tmp.{snapshot.index:016x}.bbolt"
             try:
                 size = 0
