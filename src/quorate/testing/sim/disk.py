@@ -26,7 +26,7 @@ from random import Random
 from typing import NoReturn, Protocol
 
 from quorate.storage.files import FileLocked
-from quorate.testing.sim.content import Content, Op, applied, torn
+from quorate.testing.sim.content import SECTOR, Content, Op, applied, torn
 
 Hook = Callable[[str, str], None]
 
@@ -331,12 +331,12 @@ class DiskFile:
         if not self._disk.room_for(more):
             assert self._disk.faults.capacity is not None
             fitting = max(0, self.inode.reserved + self._disk.faults.capacity - self._disk.used() - offset)
-            self._put(data[:fitting], offset)
+            self._put_until(data, offset, offset + fitting)
             fail(errno.ENOSPC, self.path)
         self._put(data, offset)
 
     def sync(self) -> None:
-        self._at("sync", writes=True)
+        self._at("sync")
         self._disk.sync_seconds()
         if self._disk.happens(self._disk.faults.sync_error):
             self.inode.fail_sync(self._disk.rng)
@@ -358,7 +358,7 @@ class DiskFile:
         self.inode.reserved = max(self.inode.reserved, size)
 
     def lock(self) -> None:
-        self._at("lock")
+        self._at("lock", writes=True)
         if self.inode.locked_in == self._disk.life and not self._holds_lock:
             raise FileLocked(self.path)
         self.inode.locked_in = self._disk.life
@@ -375,7 +375,13 @@ class DiskFile:
             fail(errno.EBADF, self.path)
 
     def _write_part(self, data: bytes, offset: int) -> None:
-        self._put(data[: self._disk.rng.randint(0, len(data))], offset)
+        self._put_until(data, offset, self._disk.rng.randint(offset, offset + len(data)))
+
+    def _put_until(self, data: bytes, offset: int, end: int) -> None:
+        """The system copies whole pages: a write that breaks off ends at the border of a sector at least."""
+        if end < offset + len(data):
+            end -= end % SECTOR
+        self._put(data[: max(0, end - offset)], offset)
 
     def _put(self, data: bytes, offset: int) -> None:
         assert self.inode.payload is None, "bytes are written over rows"
