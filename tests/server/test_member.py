@@ -15,7 +15,7 @@ from server_support import StartServer
 from quorate.api import errors
 from quorate.api.pb import rpc_pb2 as rpc
 from quorate.api.pb.etcdserver_pb2 import Metadata
-from quorate.membership import new_cluster
+from quorate.membership import new_cluster, remove_change
 from quorate.server import Server, ServerConfig, logs
 from quorate.server.bootstrap import BootstrapError
 from quorate.storage import files
@@ -219,6 +219,17 @@ async def test_hashing_a_revision_that_is_gone_is_refused_and_nothing_else_happe
     with pytest.raises(errors.Compacted):
         await server.jobs.submit(racing)
     await put(server, b"k")
+
+
+async def test_a_removed_member_that_is_stopped_in_time_has_not_failed(
+    start_server: StartServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("quorate.server.peers.REMOVAL_DELAY", 0.1)
+    server = await start_server()
+    server.peers.reconfigured(remove_change(server.member_id))
+    await server.stop()
+    await asyncio.sleep(0.2)  # no event tells that nothing comes
+    assert server.failures == []  # type: ignore[attr-defined]
 
 
 async def test_an_entry_nobody_can_apply_stops_the_member(start_server: StartServer) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -72,3 +73,13 @@ async def test_entries_that_come_with_a_snapshot_are_written_behind_the_state_th
     kinds = [kind for kind, *_ in scan(str(segment), segment.read_bytes(), 0, last=True)]
     first = kinds.index(SNAPSHOT, kinds.index(ENTRY))
     assert kinds[first : first + 5] == [SNAPSHOT, SNAPSHOT, STATE, ENTRY, ENTRY]
+
+
+async def test_a_member_that_stopped_keeps_nothing_of_what_still_comes_in(tmp_path: Path) -> None:
+    member = Member(tmp_path / "wal")
+    member.loop.stop()
+    message = Message(MessageType.HEARTBEAT, 1, 2, 3)
+    before = sys.getrefcount(message)
+    member.loop.receive(message)
+    assert sys.getrefcount(message) == before
+    member.writer.close()

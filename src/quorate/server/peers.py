@@ -80,7 +80,7 @@ class Peers:
         if change.type == ConfChangeType.REMOVE_NODE:
             log.info("removed a member", removed_member_id=f"{change.node_id:x}")
             if own:
-                self._loop.call_later(REMOVAL_DELAY, self.was_removed)
+                self._server.spawn(self._leave())
             else:
                 self.transport.remove_peer(change.node_id)
         elif member is not None and not own:
@@ -131,6 +131,11 @@ class Peers:
 
     async def receive_snapshot(self, message: Message, chunks: AsyncIterator[bytes]) -> None:
         await self._server.snapshots.receive(message, chunks)
+
+    async def _leave(self) -> None:
+        """This member's removal is applied here; the others may not know yet."""
+        await asyncio.sleep(REMOVAL_DELAY)
+        self.was_removed()
 
     async def _advance_election(self) -> None:
         """A member that starts with the others in place need not wait a whole election timeout to campaign."""

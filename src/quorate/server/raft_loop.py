@@ -111,8 +111,9 @@ class RaftLoop:
 
     def receive(self, message: Message) -> None:
         """A message of another member, for the next turn."""
-        self._received.append(message)
-        self.poke()
+        if not self._stopped:
+            self._received.append(message)
+            self.poke()
 
     def poke(self) -> None:
         """Have a turn at the end of this loop iteration."""
