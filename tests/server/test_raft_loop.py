@@ -8,6 +8,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import pytest
+
 from quorate.api.raftpb import ConfState, Entry, HardState, Message, MessageType, Snapshot
 from quorate.raft import Config, MemoryStorage, RawNode
 from quorate.server.raft_loop import RaftLoop
@@ -21,7 +23,7 @@ VOTERS = ConfState((1, 2, 3))
 class Member:
     """Member 1 of three, with entries 1 to 5 of term 1 in its log, none of them applied."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, writes: bool = True) -> None:
         self.sent: list[Message] = []
         self.installed: list[Snapshot] = []
         self.failures: list[BaseException] = []
@@ -34,7 +36,8 @@ class Member:
         storage.append(entries)
         self.node = RawNode(Config(1, storage, random.Random(1), async_storage_writes=True))
         self.writer = WalWriter(self.wal)
-        self.writer.start()
+        if writes:
+            self.writer.start()
         self.loop = RaftLoop(
             asyncio.get_running_loop(),
             self.node,
@@ -82,4 +85,27 @@ async def test_a_member_that_stopped_keeps_nothing_of_what_still_comes_in(tmp_pa
     before = sys.getrefcount(message)
     member.loop.receive(message)
     assert sys.getrefcount(message) == before
+    member.writer.close()
+
+
+async def test_nobody_is_asked_for_a_vote_before_the_own_one_is_durable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(WalWriter, "save_now", lambda *batch: False)  # the disk is slow
+    member = Member(tmp_path / "wal", writes=False)
+    member.loop.receive(Message(MessageType.APP, 1, 2, 1, log_term=1, index=5, entries=[Entry(1, 6)]))
+    await asyncio.sleep(0)
+    member.node.campaign()
+    member.loop.poke()
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert member.node.raft.term == 2
+    assert not member.sent, "elected and stopped now, it would forget term, vote and an entry that the votes hang on"
+    member.writer.step()
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    asked = [m for m in member.sent if m.type == MessageType.VOTE]
+    assert [(m.to, m.term, m.index) for m in asked] == [(2, 2, 6), (3, 2, 6)]
+    assert not member.failures
+    member.loop.stop()
     member.writer.close()

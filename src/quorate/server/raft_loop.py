@@ -7,8 +7,8 @@
 
 Raft runs with asynchronous storage writes (Raft thesis §10.2.1). While the disk is quick a batch is durable before the
 turn goes on; when it is slow the WAL's thread has it, and the next batch gathers meanwhile. Either way nothing that a
-batch lets raft answer leaves before the batch is durable. A leader's messages promise nothing, so they leave before its
-own write: the others write at the same time.
+batch lets raft answer leaves before the batch is durable, nor does a candidate's request for votes. A leader's messages
+promise nothing, so they leave before its own write: the others write at the same time.
 """
 
 from __future__ import annotations
@@ -172,6 +172,8 @@ class RaftLoop:
         ready = self.node.ready()
         if ready.soft_state is not None:
             self._led_by(ready.soft_state.lead)
+        if ready.hard_state is not None and ready.hard_state.term != self._saved.term:
+            _ask_when_durable(ready.messages)
         own = [message for message in ready.messages if message.to >= LOCAL_APPLY_THREAD]
         if len(own) < len(ready.messages):
             self._send([message for message in ready.messages if message.to < LOCAL_APPLY_THREAD])
@@ -284,6 +286,19 @@ class RaftLoop:
             done()
         except Exception as err:
             self._fail(err)
+
+
+def _ask_when_durable(messages: list[Message]) -> None:
+    """Let a candidate's requests for votes wait for its own term, vote and log to be durable, as its answers do.
+
+    With the votes of others alone it could lead before. If it stopped then, it would begin again in the term before,
+    ask for the same votes with a shorter log, and lead twice in one term (Raft thesis §3.8).
+    """
+    requests = [message for message in messages if message.type == MessageType.VOTE]
+    if requests:
+        messages[:] = [message for message in messages if message.type != MessageType.VOTE]
+        append = next(message for message in messages if message.type == MessageType.STORAGE_APPEND)
+        append.responses = [*requests, *append.responses]
 
 
 def _newest_answers(messages: list[Message]) -> list[Message]:
