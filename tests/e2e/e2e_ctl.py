@@ -1,22 +1,24 @@
-"""Stock etcdctl as a witness: runs scripted commands against one member and keeps a transcript free of its names.
+"""Stock etcdctl as a witness: runs scripted commands against a cluster and keeps a transcript free of its names.
 
-Two members that behave alike give equal transcripts. What may differ between them is replaced by a word: cluster and
-member IDs, server-chosen lease IDs, addresses, versions, sizes, times and raft indexes.
+Two clusters that behave alike give equal transcripts. What may differ between them is replaced by a word: cluster and
+member IDs, server-chosen lease IDs, addresses, versions, sizes, times and raft indexes; with several members the term
+too, and then the order of what comes in the order of IDs is none.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from e2e_rpc import Client
 from google.protobuf import text_format
@@ -43,25 +45,35 @@ class Step:
 
 @dataclass
 class Ctl:
-    """etcdctl pointed at one member."""
+    """etcdctl pointed at `member`; `others` are the members of its cluster that run as well."""
 
     binary: Path
     member: MemberProcess
+    others: Sequence[MemberProcess] = ()
     steps: list[Step] = field(default_factory=list)
     leases: list[str] = field(default_factory=list)
+    ids: list[str] = field(default_factory=list)
+    """Of the members, in hex."""
+    added: int = 0
     _names: list[tuple[re.Pattern[str], str]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        with Client(self.member.endpoint) as client:
-            status = client.call("Status", rpc_pb2.StatusRequest())
-        assert status.ok, status
-        header = status.message.header
-        self._name_id(header.cluster_id, "CLUSTER")
-        self._name_id(header.member_id, "MEMBER")
-        for port, word in ((self.member.client_port, "CLIENT"), (self.member.peer_port, "PEER")):
-            self._names.append((re.compile(rf"127\.0\.0\.1:{port}\b"), word))
+        for number, member in enumerate((self.member, *self.others)):
+            with Client(member.endpoint) as client:
+                status = client.call("Status", rpc_pb2.StatusRequest())
+            assert status.ok, status
+            header = status.message.header
+            self.name_id(header.cluster_id, "CLUSTER")
+            self.name_id(header.member_id, f"MEMBER{number or ''}")
+            self.ids.append(f"{header.member_id:x}")
+            self.name_addresses(member, str(number or ""))
 
-    def _name_id(self, number: int, word: str) -> None:
+    def name_addresses(self, member: MemberProcess, number: str) -> None:
+        """From now on replace this member's addresses."""
+        for port, word in ((member.client_port, "CLIENT"), (member.peer_port, "PEER")):
+            self._names.append((re.compile(rf"127\.0\.0\.1:{port}\b"), word + number))
+
+    def name_id(self, number: int, word: str) -> None:
         self._names.append((re.compile(rf"\b({number}|{number:x}|{number:016x})\b"), f"<{word}>"))
 
     def run(
@@ -69,7 +81,12 @@ class Ctl:
     ) -> Step:
         """Run to the end. `parse`: standard output is that message in binary; compared as text without IDs."""
         done = subprocess.run(
-            self._argv(args), input=stdin.encode(), capture_output=True, timeout=60, env=self._env(env), check=False
+            self._argv(args),
+            input=stdin.encode(),
+            capture_output=True,
+            timeout=60,
+            env=self._env(args, env),
+            check=False,
         )
         if parse is None:
             out = done.stdout.decode("utf-8", "backslashreplace")
@@ -77,10 +94,40 @@ class Ctl:
             out = text_format.MessageToString(parse.FromString(done.stdout))
         return self._note(args, stdin, done.returncode, out, done.stderr.decode("utf-8", "replace"))
 
+    def until(self, *args: str, timeout: float = 30.0) -> Step:
+        """Run again and again until it succeeds; only the last one counts."""
+        before = len(self.steps)
+        deadline = time.monotonic() + timeout
+        while True:
+            step = self.run(*args)
+            del self.steps[before:]
+            if step.exit == 0 or time.monotonic() > deadline:
+                self.steps.append(step)
+                return step
+            time.sleep(0.1)
+
+    def add(self, *args: str) -> str:
+        """`member add` until it is allowed; returns the ID in hex and from now on replaces it by <NEWn>."""
+        argv = ("member", "add", *args)
+        deadline = time.monotonic() + 30.0
+        while True:
+            done = subprocess.run(self._argv(argv), capture_output=True, timeout=60, env=self._env(argv), check=False)
+            out = done.stdout.decode()
+            found = re.search(r"Member +([0-9a-f]+) added", out) or re.search(r'"member":\{"ID":(\d+)', out)
+            if found is not None or time.monotonic() > deadline:
+                break
+            time.sleep(0.1)
+        number = 0 if found is None else int(found[1], 16 if found[0].startswith("Member") else 10)
+        if number:
+            self.name_id(number, f"NEW{self.added}")
+            self.added += 1
+        self._note(argv, "", done.returncode, out, done.stderr.decode())
+        return f"{number:x}"
+
     def grant(self, ttl: int, *more: str) -> str:
         """`lease grant`; returns the ID in hex and from now on replaces it by <LEASEn>."""
         argv = self._argv(("lease", "grant", str(ttl), *more))
-        done = subprocess.run(argv, capture_output=True, timeout=60, env=self._env(None), check=False)
+        done = subprocess.run(argv, capture_output=True, timeout=60, env=self._env(argv), check=False)
         out = done.stdout.decode()
         found = re.search(r"lease ([0-9a-f]{16}) granted", out) or re.search(r'"ID"\s?:\s?(\d+)', out)
         if found is None:
@@ -88,7 +135,7 @@ class Ctl:
             return "0"
         text = found.group(1)
         number = int(text, 16) if found.re.pattern.startswith("lease") else int(text)
-        self._name_id(number, f"LEASE{len(self.leases)}")
+        self.name_id(number, f"LEASE{len(self.leases)}")
         self.leases.append(f"{number:016x}")
         self._note(("lease", "grant", str(ttl), *more), "", done.returncode, out, done.stderr.decode())
         return f"{number:016x}"
@@ -98,7 +145,7 @@ class Ctl:
         """A command that runs on its own; at the end of the block it is stopped by SIGTERM unless it has ended."""
         with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as errors:
             process = subprocess.Popen(
-                self._argv(args), stdin=subprocess.PIPE, stdout=out, stderr=errors, env=self._env(env)
+                self._argv(args), stdin=subprocess.PIPE, stdout=out, stderr=errors, env=self._env(args, env)
             )
             running = Background(process, out)
             try:
@@ -125,14 +172,18 @@ class Ctl:
     def _argv(self, args: tuple[str, ...]) -> list[str]:
         return [str(self.binary), *args]
 
-    def _env(self, more: dict[str, str] | None) -> dict[str, str]:
-        return {**os.environ, "ETCDCTL_ENDPOINTS": self.member.endpoint, **(more or {})}
+    def _env(self, args: Sequence[str], more: dict[str, str] | None = None) -> dict[str, str]:
+        """etcdctl refuses to be told the endpoints twice."""
+        given = any(arg.startswith("--endpoints=") for arg in args)
+        return {**os.environ, **({} if given else {"ETCDCTL_ENDPOINTS": self.member.endpoint}), **(more or {})}
 
     def _note(self, args: tuple[str, ...], stdin: str, code: int, out: str, errors: str) -> Step:
         asked = " ".join(repr(a) if not re.fullmatch(r"[\w./=:-]+", a) else a for a in args)
         if stdin:
             asked += f" <<< {stdin!r}"
         step = Step(self.plain(asked), code, self.plain(out), self.plain(_contract(errors)))
+        if self.others or self.added:
+            step = replace(step, out=_unordered(step.out), errors=_unordered(step.errors))
         self.steps.append(step)
         return step
 
@@ -140,7 +191,7 @@ class Ctl:
         """The text with everything of this one member and this one moment replaced."""
         for pattern, word in self._names:
             text = pattern.sub(word, text)
-        for pattern, word in MOMENTS:
+        for pattern, word in (*MOMENTS, *(TERMS if self.others else ())):
             text = pattern.sub(word, text)
         return text
 
@@ -159,10 +210,45 @@ MOMENTS = [
     (re.compile(r"\b3\.\d+\.\d+\b"), "VERSION"),
     (re.compile(r"(VERSION, SIZE, \w+, \w+, \d+), \d+, \d+,"), r"\1, N, N,"),
     (re.compile(r"(\| +\d+) \| +\d+ \| +\d+ \| +\|"), r"\1 | N | N | |"),
+    (re.compile(r" +(?=<(CLUSTER|MEMBER|NEW))"), " "),  # IDs are padded at times
     (re.compile(r"-{3,}"), "---"),
     (re.compile(r"(?<=\|) +| +(?=\|)"), " "),
     (re.compile(r"(dbSize|dbSizeInUse|raftIndex|raftAppliedIndex): \d+"), r"\1: N"),
 ]
+
+TERMS = [
+    (re.compile(r'"(raft_term|raftTerm)":\d+'), r'"\1":N'),
+    (re.compile(r'"(RaftTerm)" : \d+'), r'"\1" : N'),
+    (re.compile(r"(VERSION, SIZE, \w+, \w+), \d+,"), r"\1, N,"),
+    (re.compile(r"\| \d+ (\| N \| N \|)"), r"| N \1"),
+]
+
+
+def _unordered(text: str) -> str:
+    """Lines sorted, and what a list of JSON or of `name=URL` holds as well."""
+    return "".join(sorted(_unordered_line(line) + "\n" for line in text.splitlines()))
+
+
+def _unordered_line(line: str) -> str:
+    if line.startswith('ETCD_INITIAL_CLUSTER="'):
+        name, _, pairs = line.rstrip('"').partition('="')
+        return f'{name}="{",".join(sorted(pairs.split(",")))}"'
+    if not line.startswith(("{", "[")):
+        return line
+    try:
+        return json.dumps(
+            _sorted(json.loads(re.sub(r":N\b", ':"N"', re.sub(r"<\w+>", r'"\g<0>"', line)))), sort_keys=True
+        )
+    except ValueError:
+        return line
+
+
+def _sorted(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _sorted(held) for name, held in value.items()}
+    if isinstance(value, list):
+        return sorted(map(_sorted, value), key=lambda held: json.dumps(held, sort_keys=True))
+    return value
 
 
 def _contract(errors: str) -> str:
