@@ -1,4 +1,4 @@
-# Two commands for a fresh machine with Python 3.11 or newer: make run, make test. Each sets up what it needs.
+# For a fresh machine with Python 3.11 or newer: make run, make cluster, make test. Each sets up what it needs.
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -33,6 +33,9 @@ format: $(VENV)/.dev ## put the sources into shape
 
 bench: $(VENV)/.dev ## put and get beside real etcd, with ratios
 	$(BIN)/python bench/first_light.py $(ARGS)
+
+bench-cluster: $(VENV)/.dev ## the same with three members each
+	$(BIN)/python bench/cluster.py $(ARGS)
 
 proto: $(VENV)/.dev ## generate the protobuf modules anew
 	$(BIN)/python tools/gen_proto.py
