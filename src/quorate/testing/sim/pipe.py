@@ -57,7 +57,7 @@ class Link:
             wait = RESEND_FIRST
             while self._rng.random() < self.loss:
                 seconds += wait
-                wait *= 2
+                wait = min(2 * wait, RESEND_MOST)
         return seconds
 
     def pass_through(self, size: int, start: float) -> float:

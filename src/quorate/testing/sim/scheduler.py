@@ -95,6 +95,7 @@ class Scheduler:
 
     def close(self) -> None:
         """End the simulation: nobody lives any more, and what crashes left behind is let go."""
+        self.trace.keep = False
         with self._running():
             for member in self._members:
                 member.crash()

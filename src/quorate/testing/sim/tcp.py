@@ -169,14 +169,16 @@ class End(asyncio.Transport):
                     data = data[:room]
                 self._out_size -= len(data)
                 self.pipe.send(data)
+                if self._deadline is not None:
+                    self.watch()
+        if self._paused_writing and self.get_write_buffer_size() <= self._low:
+            self.loop.call_soon(self._resume_writing)
         if self._out_size:
             return
         if self._closing:
             self._bury()
         elif self._fin:
             self._send_fin()
-        if self._paused_writing:
-            self.loop.call_soon(self._resume_writing)
 
     def room_came(self) -> None:
         """The peer has read something."""
