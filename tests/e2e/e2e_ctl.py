@@ -233,6 +233,7 @@ def _unordered_line(line: str) -> str:
     if line.startswith('ETCD_INITIAL_CLUSTER="'):
         name, _, pairs = line.rstrip('"').partition('="')
         return f'{name}="{",".join(sorted(pairs.split(",")))}"'
+    line = re.sub(r"(?<=keys\(\[)[^\]]+", lambda found: " ".join(sorted(found[0].split())), line)
     if not line.startswith(("{", "[")):
         return line
     try:

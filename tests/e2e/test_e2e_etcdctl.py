@@ -539,6 +539,7 @@ def members(ctl: Ctl) -> None:
     ctl.run("member", "update", "1234", "--peer-urls=http://127.0.0.1:1")
     ctl.run("member", "promote")
     ctl.run("member", "promote", "1234")
+    ctl.run("put", "between", "two changes")  # raft drops a change that comes before the one before it is applied
     ctl.run("member", "promote", ctl.ids[0])
     ctl.run("member", "update", ctl.ids[0], "--peer-urls=http://127.0.0.1:1,http://127.0.0.1:2")
     ctl.run("member", "list", "-w", "json")
