@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from quorate.testing.sim.loop import MemberLoop
+from quorate.testing.sim.loop import Crashed, MemberLoop
 from quorate.testing.sim.network import Network
 from quorate.testing.sim.scheduler import Scheduler
 from quorate.testing.sim.tcp import GIVE_UP, HIGH_WATER, KEEPALIVE, WINDOW, End
@@ -361,6 +361,25 @@ def test_a_crash_of_the_process_ends_its_connections_and_sends_what_it_wrote(pai
     assert far.events == []
     with pytest.raises(ConnectionRefusedError):
         pair.scheduler.run(pair.a, pair.a.create_connection(Talk, "b", 80))
+
+
+def test_what_a_dead_process_still_calls_does_not_touch_the_next_one(pair: Pair) -> None:
+    near, far = pair.connect()
+    server, dead = pair.server, pair.b
+    dead.crash()
+    pair.b = pair.boot("b")
+    pair.listen()
+    far.transport.write(b"ghost")
+    far.transport.abort()
+    server.close()
+    with pytest.raises(Crashed):
+        dead.create_connection(Talk, "a", 80).send(None)
+    pair.run(1)
+    assert near.events == ["eof", "lost"]
+    near, far = pair.connect()
+    pair.b.call_soon(far.transport.close)
+    pair.run(1)
+    assert near.events == ["eof", "lost"] and near.data == b""
 
 
 def test_a_machine_without_power_is_silent_and_knows_nothing_when_it_is_back(pair: Pair) -> None:

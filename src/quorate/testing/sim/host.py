@@ -111,6 +111,7 @@ class Host:
             self.up = False
             self.network.went_down(self)
         for end in list(self.ends.values()):
+            end.loop.keep(end)
             if power:
                 end.vanish()
             else:
@@ -120,12 +121,16 @@ class Host:
 
     def touch(self, end: End) -> None:
         """`end` has something to send."""
+        if end.loop.is_closed():
+            return
         self._dirty[end.serial] = end
         if not end.loop.is_running():
             end.loop.need_turn()
 
     def bury(self, end: End) -> None:
         """`end` is to be closed."""
+        if end.loop.is_closed():
+            return
         self._closing.append(end)
         if len(self._closing) == 1:
             end.loop.call_soon(self._close_all)
@@ -247,7 +252,8 @@ class Listening(asyncio.AbstractServer):
     def close(self) -> None:
         if self._open:
             self._open = False
-            self._host.listeners.pop(self._port, None)
+            if self._host.listeners.get(self._port) is self:
+                del self._host.listeners[self._port]
 
     def get_loop(self) -> asyncio.AbstractEventLoop:
         assert self._host.loop is not None

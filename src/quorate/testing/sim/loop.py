@@ -100,6 +100,10 @@ class MemberLoop(asyncio.AbstractEventLoop):
         self._left += [*tasks, *self._ready, *self.scheduler.remove(self)]
         self._ready.clear()
 
+    def keep(self, thing: object) -> None:
+        """Let `thing` of this member not be finalized before the simulation ends."""
+        self._left.append(thing)
+
     def set_clock_rate(self, rate: float) -> None:
         """Let the machine's clocks run `rate` times as fast as true time."""
         self.note(f"clock x{rate:g}")
@@ -298,6 +302,8 @@ class MemberLoop(asyncio.AbstractEventLoop):
         return await self._network().create_connection(*args, **kwargs)
 
     def _network(self) -> Wires:
+        if self._dead:
+            raise Crashed
         if self.wires is None:
             raise OSError(f"{self.name} has no network")
         return self.wires
