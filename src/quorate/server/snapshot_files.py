@@ -15,40 +15,52 @@ the disk, and gives others their turn. Closing one takes back what it made.
 from __future__ import annotations
 
 import re
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from quorate.api.raftpb import ConfState
 from quorate.pkg.jsonlog import get_log
 from quorate.storage import bbolt, schema
 from quorate.storage.backend import Bucket, View, load
+from quorate.storage.files import OS_FILES, Files
 
 log = get_log(__name__)
+
+Load = Callable[[str | Path, Sequence[Bucket], Iterable[tuple[Bucket, bytes, bytes]]], Generator[None, None, None]]
+"""`quorate.storage.backend.load`, or what a simulator has in its place."""
 
 _RECEIVED = re.compile(r"([0-9a-f]{16})\.snap\.db")
 _TEMPORARY = re.compile(r"tmp\..+|[0-9a-f]{16}\.snap\.db(\.tmp|\.tmp-lock|-lock)")
 
 
-def export(view: View, path: str | Path) -> Generator[None, None, int]:
+def export(view: View, path: str | Path, files: Files = OS_FILES) -> Generator[None, None, int]:
     """Write the rows of `view` to `path` as a bbolt file that etcd takes as a member's database; its size in bytes.
 
     Yields between bites. The caller closes the view, and soon: pages freed while it is open are not used again.
     Raises OSError.
     """
-    return (yield from bbolt.write(path, ((bucket.name, view.scan(bucket)) for bucket in schema.BUCKETS)))
+    return (yield from bbolt.write(path, ((bucket.name, view.scan(bucket)) for bucket in schema.BUCKETS), files))
 
 
 def take_in(
-    bbolt_path: str | Path, path: str | Path, conf_state: ConfState, index: int, term: int
+    bbolt_path: str | Path,
+    path: str | Path,
+    conf_state: ConfState,
+    index: int,
+    term: int,
+    files: Files | None = None,
+    load: Load = load,
 ) -> Generator[None, None, None]:
     """Turn a peer's bbolt file into a backend file at `path`, durable when this ends. Yields between bites.
 
     `conf_state`, `index` and `term` are the snapshot's, and become those of the new file, unless the old one stands at
     a later entry: then it keeps what it tells. It may stand at an earlier one too: etcd before 3.5.3 let its index lag
     behind entries that changed no row. Everything up to the snapshot is in it either way.
+    A simulator hands in `files` to read from and its own `load` to write with.
     Raises BboltError for a damaged file, BackendError for rows that cannot be stored, OSError.
     """
-    reader = bbolt.Reader.open(bbolt_path)
+    reader = bbolt.Reader.open(bbolt_path, files)
     try:
         known = {bucket.name for bucket in schema.BUCKETS}
         for name in reader.buckets():
@@ -66,22 +78,27 @@ def database_path(snap_dir: Path, index: int) -> Path:
     return snap_dir / f"{index:016x}.snap.db"
 
 
-def remove_superseded(snap_dir: Path, index: int) -> None:
+def remove_superseded(snap_dir: Path, index: int, files: Files = OS_FILES) -> None:
     """Remove received databases that nobody waits for once the snapshot at `index` is in place: those up to it."""
-    for entry in snap_dir.iterdir():
-        match = _RECEIVED.fullmatch(entry.name)
+    for name in files.list(str(snap_dir)):
+        match = _RECEIVED.fullmatch(name)
         if match and int(match[1], 16) <= index:
-            entry.unlink(missing_ok=True)
-            log.info("removed a received database that is no longer needed", path=str(entry))
+            _remove(files, snap_dir / name)
+            log.info("removed a received database that is no longer needed", path=str(snap_dir / name))
 
 
-def remove_leftovers(snap_dir: Path) -> None:
+def remove_leftovers(snap_dir: Path, files: Files = OS_FILES) -> None:
     """Remove what a stopped process left: temporary files, and received databases. To be called at a start, when the
     database that the log asks for is in place."""
-    for entry in snap_dir.iterdir():
-        if _RECEIVED.fullmatch(entry.name) or _TEMPORARY.fullmatch(entry.name):
-            entry.unlink(missing_ok=True)
-            log.info("removed a leftover file", path=str(entry))
+    for name in files.list(str(snap_dir)):
+        if _RECEIVED.fullmatch(name) or _TEMPORARY.fullmatch(name):
+            _remove(files, snap_dir / name)
+            log.info("removed a leftover file", path=str(snap_dir / name))
+
+
+def _remove(files: Files, path: Path) -> None:
+    with suppress(FileNotFoundError):
+        files.unlink(str(path))
 
 
 class _Rows:

@@ -20,9 +20,11 @@ import errno
 import fcntl
 import os
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from functools import wraps
 from typing import ParamSpec, Protocol, TypeVar, cast
+
+from quorate.pkg.aside import aside
 
 FILE_MODE = 0o600
 DIRECTORY_MODE = 0o700
@@ -80,9 +82,14 @@ class Files(Protocol):
 
     def sync_directory(self, path: str) -> None: ...
 
+    def aside(self, call: Callable[[], None]) -> Generator[None, None, None]:
+        """Run `call`, which waits for the disk; yield until it has ended, and raise what it raised."""
+
 
 class OsFiles:
     """The file system of the machine."""
+
+    aside = staticmethod(aside)
 
     def open(self, path: str, *, create: bool = False, read_only: bool = False) -> File:
         flags = (os.O_RDONLY if read_only else os.O_RDWR) | (os.O_CREAT if create else 0) | os.O_CLOEXEC
@@ -200,6 +207,8 @@ class OsFile:
     def close(self) -> None:
         os.close(self._fd)
 
+
+OS_FILES = OsFiles()
 
 _fdatasync = getattr(os, "fdatasync", os.fsync)
 

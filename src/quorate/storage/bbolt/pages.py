@@ -50,7 +50,7 @@ Visit = Callable[[int, int], None]
 class Pages:
     """The pages of a file whose length covers `meta.page_count` pages. Everything here raises BboltError."""
 
-    def __init__(self, data: mmap.mmap, meta: Meta, path: str) -> None:
+    def __init__(self, data: bytes | mmap.mmap, meta: Meta, path: str) -> None:
         self.meta = meta
         self._data = data
         self._path = path

@@ -7,6 +7,7 @@ import mmap
 import os
 from bisect import bisect_left
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 from quorate.storage.bbolt.check import findings
@@ -23,12 +24,13 @@ from quorate.storage.bbolt.format import (
     Meta,
 )
 from quorate.storage.bbolt.pages import Pages, Row
+from quorate.storage.files import Files
 
 
 class Reader:
     """A bbolt file, mapped and only read. Everything but `close` may raise BboltError."""
 
-    def __init__(self, path: str, data: mmap.mmap, meta: Meta) -> None:
+    def __init__(self, path: str, data: bytes | mmap.mmap, meta: Meta) -> None:
         self.page_size = meta.page_size
         self.txid = meta.txid
         self.size = meta.page_count * meta.page_size
@@ -39,25 +41,17 @@ class Reader:
         self._buckets: dict[bytes, bytes] | None = None
 
     @classmethod
-    def open(cls, path: str | Path) -> Reader:
+    def open(cls, path: str | Path, files: Files | None = None) -> Reader:
         """Open the file at `path` at its newest root, and keep writers out until `close`.
 
-        Raises OSError, and BboltError when it is no bbolt file, is cut short, or is open in another process for
-        writing: what is mapped must not change.
+        With `files` it is read whole, by way of them, and kept in memory. Raises OSError, and BboltError when it is no
+        bbolt file, is cut short, or is open in another process for writing: what is mapped must not change.
         """
-        with open(path, "rb") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise BboltError(f"{path} is in use by another process") from None
-            size = os.fstat(file.fileno()).st_size
-            if size < 2 * MIN_PAGE_SIZE:
-                raise BboltError(f"{path} is not a bbolt file: {size} bytes")
-            data = mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ)  # holds the lock with its own descriptor
+        data = _mapped(path) if files is None else _read(files, str(path))
         try:
             return cls(str(path), data, _newest_meta(str(path), data))
         except BaseException:
-            data.close()
+            _close(data)
             raise
 
     def buckets(self) -> list[bytes]:
@@ -80,7 +74,7 @@ class Reader:
         return findings(self._pages)
 
     def close(self) -> None:
-        self._data.close()
+        _close(self._data)
 
     def _leaves(self, bucket: bytes, start: bytes, end: bytes | None) -> Iterator[list[Row]]:
         value = self._bucket_rows().get(bucket)
@@ -105,7 +99,35 @@ class Reader:
         return self._buckets
 
 
-def _newest_meta(path: str, data: mmap.mmap) -> Meta:
+def _mapped(path: str | Path) -> mmap.mmap:
+    with open(path, "rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise BboltError(f"{path} is in use by another process") from None
+        size = os.fstat(file.fileno()).st_size
+        _check_size(path, size)
+        return mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ)  # holds the lock with its own descriptor
+
+
+def _read(files: Files, path: str) -> bytes:
+    with closing(files.open(path, read_only=True)) as file:
+        size = file.size()
+        _check_size(path, size)
+        return file.read(0, size)
+
+
+def _check_size(path: str | Path, size: int) -> None:
+    if size < 2 * MIN_PAGE_SIZE:
+        raise BboltError(f"{path} is not a bbolt file: {size} bytes")
+
+
+def _close(data: bytes | mmap.mmap) -> None:
+    if not isinstance(data, bytes):
+        data.close()
+
+
+def _newest_meta(path: str, data: bytes | mmap.mmap) -> Meta:
     """The valid meta of the latest transaction, where the second one lies being told by the first.
 
     When the first is damaged, the second is looked for at every place where it can be.
@@ -132,6 +154,6 @@ def _newest_meta(path: str, data: mmap.mmap) -> Meta:
     return newest
 
 
-def _meta_at(data: mmap.mmap, offset: int) -> Meta | None:
+def _meta_at(data: bytes | mmap.mmap, offset: int) -> Meta | None:
     at = offset + HEADER_BYTES
     return Meta.decode(data[at : at + META_BYTES])

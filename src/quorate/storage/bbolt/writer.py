@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 from collections.abc import Generator, Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
-from quorate.pkg.aside import aside
 from quorate.storage.bbolt.format import (
     BRANCH_ELEMENT,
     BRANCH_PAGE,
@@ -30,6 +28,7 @@ from quorate.storage.bbolt.format import (
     Meta,
 )
 from quorate.storage.bbolt.pages import Row
+from quorate.storage.files import OS_FILES, Files
 
 BITE_ROWS = 500
 BITE_BYTES = 1 << 18
@@ -42,14 +41,16 @@ TXID = 2
 _FEWEST_CHILDREN = 2
 
 
-def write(path: str | Path, buckets: Iterable[tuple[bytes, Iterable[Row]]]) -> Generator[None, None, int]:
+def write(
+    path: str | Path, buckets: Iterable[tuple[bytes, Iterable[Row]]], files: Files = OS_FILES
+) -> Generator[None, None, int]:
     """Make a bbolt file at `path`, over one that is there: names ascending, and in each bucket keys ascending.
 
     Yields between bites; returns the size in bytes, with everything synced but the name in its directory. Memory held
     is a page for each level of a tree. What fails or is closed leaves no file.
     Raises OSError, and BboltError for a row that the format does not take.
     """
-    file = _Output(Path(path))
+    file = _Output(files, str(path))
     try:
         root = _Tree(file, BUCKET_ROW)
         for name, rows in buckets:
@@ -64,9 +65,9 @@ def write(path: str | Path, buckets: Iterable[tuple[bytes, Iterable[Row]]]) -> G
                     count = size = 0
             root.add(name, tree.bucket_value())
         top = root.finish()
-        yield from aside(file.sync)
+        yield from files.aside(file.sync)
         file.write_metas(top)
-        yield from aside(file.sync)
+        yield from files.aside(file.sync)
         return file.close()
     except BaseException:
         file.give_up()
@@ -76,43 +77,54 @@ def write(path: str | Path, buckets: Iterable[tuple[bytes, Iterable[Row]]]) -> G
 class _Output:
     """The file as it grows: pages are numbered and written one behind the other."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, files: Files, path: str) -> None:
+        self._files = files
         self._path = path
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        self._file = open(descriptor, "wb", buffering=BUFFER_BYTES)  # noqa: SIM115
         self._next = FIRST_TREE_PAGE
-        self._file.seek(FIRST_TREE_PAGE * PAGE_SIZE)
+        self._buffer = bytearray()
+        self._offset = FIRST_TREE_PAGE * PAGE_SIZE
+        """Where the buffer belongs."""
+        self._file = files.open(path, create=True)
+        self._file.truncate(0)
 
     def add_page(self, kind: int, count: int, body: bytes) -> int:
         """Write a page, over as many pages as its body needs; its number."""
         number = self._next
         span = -(-(HEADER_BYTES + len(body)) // PAGE_SIZE)
-        self._file.write(PAGE_HEADER.pack(number, kind, count, span - 1))
-        self._file.write(body)
-        self._file.write(bytes(span * PAGE_SIZE - HEADER_BYTES - len(body)))
+        self._buffer += PAGE_HEADER.pack(number, kind, count, span - 1)
+        self._buffer += body
+        self._buffer += bytes(span * PAGE_SIZE - HEADER_BYTES - len(body))
         self._next += span
+        if len(self._buffer) >= BUFFER_BYTES:
+            self._flush()
         return number
 
     def write_metas(self, root: int) -> None:
         """Make the file a database."""
-        self._file.seek(0)
+        assert not self._buffer, "the tree is on the disk first"
+        self._offset = 0
         for number in range(FIRST_TREE_PAGE):
             meta = Meta(PAGE_SIZE, root, NO_FREELIST, self._next, TXID - number)
             page = PAGE_HEADER.pack(number, META_PAGE, 0, 0) + meta.encode()
-            self._file.write(page.ljust(PAGE_SIZE, b"\0"))
+            self._buffer += page.ljust(PAGE_SIZE, b"\0")
 
     def sync(self) -> None:
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        self._flush()
+        self._file.sync()
 
     def close(self) -> int:
         self._file.close()
         return self._next * PAGE_SIZE
 
     def give_up(self) -> None:
-        with contextlib.suppress(OSError):  # it tries once more to write what could not be written
-            self._file.close()
-        self._path.unlink(missing_ok=True)
+        self._file.close()
+        with suppress(FileNotFoundError):
+            self._files.unlink(self._path)
+
+    def _flush(self) -> None:
+        self._file.write(bytes(self._buffer), self._offset)
+        self._offset += len(self._buffer)
+        self._buffer.clear()
 
 
 class _Tree:

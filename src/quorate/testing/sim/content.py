@@ -1,8 +1,9 @@
-"""What a file holds, and what is left of it when some of its last changes did not reach the platter."""
+"""Files and directories of a disk: what they hold, what of it is on the platter, and what a power loss leaves."""
 
 from __future__ import annotations
 
 from random import Random
+from typing import Protocol
 
 SECTOR = 512
 
@@ -26,6 +27,96 @@ class Content:
 
     def copy(self) -> Content:
         return Content(self.data, self.size)
+
+
+class Payload(Protocol):
+    """Something in a file that is kept as objects, not as bytes."""
+
+    @property
+    def size(self) -> int:
+        """Bytes it would take."""
+
+    def power_loss(self) -> None: ...
+
+
+class Inode:
+    """A file. `pending` leads from `stored` to `seen`."""
+
+    __slots__ = ("locked_in", "payload", "pending", "reserved", "seen", "stored")
+
+    def __init__(self) -> None:
+        self.seen = Content()
+        self.stored = Content()
+        self.pending: list[Op] = []
+        self.reserved = 0
+        """Bytes up to which space is taken: a size set by `truncate` takes none."""
+        self.locked_in = -1
+        """Life of the disk in which it was locked; a later one knows of no lock."""
+        self.payload: Payload | None = None
+
+    @property
+    def size(self) -> int:
+        return self.seen.size if self.payload is None else self.payload.size
+
+    def put(self, op: Op) -> None:
+        applied(self.seen, op)
+        self.pending.append(op)
+        self.reserved = max(self.reserved, op[0] + len(op[1])) if isinstance(op, tuple) else min(self.reserved, op)
+
+    def store(self) -> None:
+        for op in self.pending:
+            applied(self.stored, op)
+        self.pending.clear()
+
+    def lose(self, rng: Random) -> None:
+        """The power went."""
+        if self.payload is not None:
+            self.payload.power_loss()
+        if self.pending:
+            self.stored = torn(self.stored, self.pending, rng)
+            self.seen = self.stored.copy()
+            self.pending.clear()
+            self.reserved = self.seen.size
+
+    def fail_sync(self, rng: Random) -> None:
+        """The kernel has let the dirty pages go; the size it still knows."""
+        size = self.seen.size
+        self.stored = torn(self.stored, self.pending, rng)
+        self.seen = self.stored.copy()
+        self.pending.clear()
+        if size != self.seen.size:
+            applied(self.seen, size)
+            self.pending.append(size)
+
+
+class Directory:
+    """Names. Each change in `pending` is done as a whole or not at all."""
+
+    __slots__ = ("names", "pending", "stored")
+
+    def __init__(self) -> None:
+        self.names: dict[str, Inode | Directory] = {}
+        self.stored: dict[str, Inode | Directory] = {}
+        self.pending: list[dict[str, Inode | Directory | None]] = []
+
+    def change(self, change: dict[str, Inode | Directory | None]) -> None:
+        _name(self.names, change)
+        self.pending.append(change)
+
+    def store(self) -> None:
+        self.stored = dict(self.names)
+        self.pending.clear()
+
+    def lose(self, rng: Random) -> None:
+        """The power went: the first changes came through, or any."""
+        cut = rng.randint(0, len(self.pending)) if self.pending and rng.random() < 0.5 else None
+        for number, change in enumerate(self.pending):
+            if rng.random() < 0.5 if cut is None else number < cut:
+                _name(self.stored, change)
+        self.names = dict(self.stored)
+        self.pending.clear()
+        for node in self.names.values():
+            node.lose(rng)
 
 
 def applied(content: Content, op: Op) -> None:
@@ -68,6 +159,14 @@ def torn(stored: Content, pending: list[Op], rng: Random) -> Content:
     del found.data[size:]
     found.size = size
     return found
+
+
+def _name(names: dict[str, Inode | Directory], change: dict[str, Inode | Directory | None]) -> None:
+    for name, node in change.items():
+        if node is None:
+            names.pop(name, None)
+        else:
+            names[name] = node
 
 
 def _lay_sectors(

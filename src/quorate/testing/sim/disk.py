@@ -20,13 +20,13 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from random import Random
-from typing import NoReturn, Protocol
+from typing import NoReturn
 
 from quorate.storage.files import FileLocked
-from quorate.testing.sim.content import SECTOR, Content, Op, applied, torn
+from quorate.testing.sim.content import SECTOR, Directory, Inode
 
 Hook = Callable[[str, str], None]
 
@@ -51,96 +51,6 @@ class Faults:
     slow_sync: float = 0.0
     slow_seconds: float = 0.0
     """How long such a sync takes at most."""
-
-
-class Payload(Protocol):
-    """Something in a file that is kept as objects, not as bytes."""
-
-    @property
-    def size(self) -> int:
-        """Bytes it would take."""
-
-    def power_loss(self) -> None: ...
-
-
-class Inode:
-    """A file. `pending` leads from `stored` to `seen`."""
-
-    __slots__ = ("locked_in", "payload", "pending", "reserved", "seen", "stored")
-
-    def __init__(self) -> None:
-        self.seen = Content()
-        self.stored = Content()
-        self.pending: list[Op] = []
-        self.reserved = 0
-        """Bytes up to which space is taken: a size set by `truncate` takes none."""
-        self.locked_in = -1
-        """Life of the disk in which it was locked; a later one knows of no lock."""
-        self.payload: Payload | None = None
-
-    @property
-    def size(self) -> int:
-        return self.seen.size if self.payload is None else self.payload.size
-
-    def put(self, op: Op) -> None:
-        applied(self.seen, op)
-        self.pending.append(op)
-        self.reserved = max(self.reserved, op[0] + len(op[1])) if isinstance(op, tuple) else min(self.reserved, op)
-
-    def store(self) -> None:
-        for op in self.pending:
-            applied(self.stored, op)
-        self.pending.clear()
-
-    def lose(self, rng: Random) -> None:
-        """The power went."""
-        if self.payload is not None:
-            self.payload.power_loss()
-        if self.pending:
-            self.stored = torn(self.stored, self.pending, rng)
-            self.seen = self.stored.copy()
-            self.pending.clear()
-            self.reserved = self.seen.size
-
-    def fail_sync(self, rng: Random) -> None:
-        """The kernel has let the dirty pages go; the size it still knows."""
-        size = self.seen.size
-        self.stored = torn(self.stored, self.pending, rng)
-        self.seen = self.stored.copy()
-        self.pending.clear()
-        if size != self.seen.size:
-            applied(self.seen, size)
-            self.pending.append(size)
-
-
-class Directory:
-    """Names. Each change in `pending` is done as a whole or not at all."""
-
-    __slots__ = ("names", "pending", "stored")
-
-    def __init__(self) -> None:
-        self.names: dict[str, Inode | Directory] = {}
-        self.stored: dict[str, Inode | Directory] = {}
-        self.pending: list[dict[str, Inode | Directory | None]] = []
-
-    def change(self, change: dict[str, Inode | Directory | None]) -> None:
-        _name(self.names, change)
-        self.pending.append(change)
-
-    def store(self) -> None:
-        self.stored = dict(self.names)
-        self.pending.clear()
-
-    def lose(self, rng: Random) -> None:
-        """The power went: the first changes came through, or any."""
-        cut = rng.randint(0, len(self.pending)) if self.pending and rng.random() < 0.5 else None
-        for number, change in enumerate(self.pending):
-            if rng.random() < 0.5 if cut is None else number < cut:
-                _name(self.stored, change)
-        self.names = dict(self.stored)
-        self.pending.clear()
-        for node in self.names.values():
-            node.lose(rng)
 
 
 class Disk:
@@ -296,6 +206,10 @@ class Mount:
         if not self.disk.happens(self.disk.faults.lying_sync):
             directory.store()
 
+    def aside(self, call: Callable[[], None]) -> Generator[None, None, None]:
+        yield
+        call()
+
 
 class DiskFile:
     """An open file of one process."""
@@ -392,14 +306,6 @@ class DiskFile:
 def fail(code: int, path: str) -> NoReturn:
     """Raise the OSError of `code`, as the system words it."""
     raise OSError(code, os.strerror(code), path)
-
-
-def _name(names: dict[str, Inode | Directory], change: dict[str, Inode | Directory | None]) -> None:
-    for name, node in change.items():
-        if node is None:
-            names.pop(name, None)
-        else:
-            names[name] = node
 
 
 def _inodes(directory: Directory) -> Iterator[Inode]:

@@ -1,0 +1,121 @@
+"""A whole database goes from one simulated disk to another, and a crash on the way leaves nothing half."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from quorate.api.raftpb import ConfState
+from quorate.server.snapshot_files import database_path, export, remove_leftovers, take_in
+from quorate.storage import bbolt, schema
+from quorate.storage.backend import View
+from quorate.testing.sim.disk import Crashed, Disk
+from quorate.testing.sim.rows import RowsRoom, SimBackend
+
+SNAP = Path("/member/snap")
+VOTERS = ConfState((1, 2))
+
+
+def member(seed: int) -> tuple[Disk, RowsRoom]:
+    disk = Disk(Random(seed))
+    disk.mount().make_directory(str(SNAP))
+    return disk, room(disk)
+
+
+def room(disk: Disk) -> RowsRoom:
+    return RowsRoom(disk.mount(), lambda seconds, call: call(), lambda: 0.0)
+
+
+def filled(own: RowsRoom, applied: int, rows: int) -> SimBackend:
+    backend = own.open(SNAP / "db", schema.BUCKETS)
+    for number in range(rows):
+        backend.put(schema.KEY, b"%08d" % number, b"v" * (number * 37 % 5000))
+    schema.put_applied(backend, applied, 3)
+    schema.put_conf_state(backend, VOTERS)
+    backend.commit()
+    return backend
+
+
+def finish(job: Any) -> Any:
+    while True:
+        try:
+            next(job)
+        except StopIteration as end:
+            return end.value
+
+
+def sent(own: RowsRoom, view: View) -> bytes:
+    """The bytes that go over the wire."""
+    path = str(SNAP / "tmp.out")
+    size = finish(export(view, path, own.mount))
+    file = own.mount.open(path, read_only=True)
+    data = file.read(0, file.size())
+    file.close()
+    assert len(data) == size
+    return data
+
+
+def received(own: RowsRoom, data: bytes, index: int) -> Path:
+    path = SNAP / "tmp.in"
+    file = own.mount.open(str(path), create=True)
+    file.write(data, 0)
+    file.close()
+    database = database_path(SNAP, index)
+    finish(take_in(path, database, VOTERS, index, 3, own.mount, own.load))
+    return database
+
+
+def test_a_database_is_sent_taken_in_and_put_in_place() -> None:
+    _, leader = member(1)
+    view = filled(leader, 40, 1500).view()
+    data = sent(leader, view)
+    _, follower = member(2)
+    backend = filled(follower, 3, 2)
+    backend.replace(received(follower, data, 40))
+    for bucket in schema.BUCKETS:
+        assert list(backend.scan(bucket)) == list(view.scan(bucket))
+    view.close()
+    remove_leftovers(SNAP, follower.mount)
+    assert follower.mount.list(str(SNAP)) == ["db", "db.lock"]
+
+
+def test_the_file_that_is_sent_is_a_sound_bbolt_file() -> None:
+    _, leader = member(1)
+    view = filled(leader, 40, 500).view()
+    sent(leader, view)
+    reader = bbolt.Reader.open(SNAP / "tmp.out", leader.mount)
+    assert [text for text in reader.check() if text is not None] == []
+    reader.close()
+
+
+def test_a_crash_on_the_way_leaves_the_old_rows_or_the_new_ones() -> None:
+    _, leader = member(0)
+    data = sent(leader, filled(leader, 40, 30).view())
+    seen = set()
+    for seed in range(300):
+        disk, follower = member(seed)
+        backend = filled(follower, 3, 2)
+        die_at = disk.operations + seed % 30
+
+        def hook(operation: str, path: str, disk: Disk = disk, die_at: int = die_at) -> None:
+            if disk.operations == die_at:
+                raise Crashed
+
+        disk.hook = hook
+        with suppress(Crashed):
+            backend.replace(received(follower, data, 40))
+        disk.hook = None
+        disk.power_loss()
+        follower = room(disk)
+        backend = follower.open(SNAP / "db", schema.BUCKETS)
+        database = database_path(SNAP, 40)
+        if database.name in follower.mount.list(str(SNAP)):
+            backend.replace(database)
+        remove_leftovers(SNAP, follower.mount)
+        applied = schema.get_applied(backend).index
+        assert len(list(backend.scan(schema.KEY))) == {3: 2, 40: 30}[applied]
+        assert follower.mount.list(str(SNAP)) == ["db", "db.lock"]
+        seen.add(applied)
+    assert seen == {3, 40}
