@@ -154,3 +154,22 @@ def test_the_owner_gives_way_only_when_an_answer_is_overdue(monkeypatch: pytest.
     assert turn(PATIENCE_SECONDS * 2) == 2
     writer.submit(None, [entry(2)], None, lambda _: None)
     assert turn(PATIENCE_SECONDS / 2) == 2, "the wait counts from the last answer or turn without work"
+
+
+def test_whatever_fails_is_told_and_nothing_is_written_behind_the_gap() -> None:
+    files = FaultyFiles()
+    wal = WAL.create(files, "/wal", b"member", segment_bytes=65536)
+    writer = WalWriter(wal)
+    answers: list[BaseException | None] = []
+
+    def no_memory(seconds: float) -> None:
+        raise MemoryError
+
+    wal.on_sync = no_memory
+    writer.submit(None, [entry(1)], None, answers.append)
+    writer.step()
+    wal.on_sync = None
+    writer.submit(None, [entry(2)], None, answers.append)
+    writer.step()
+    assert [type(answer) for answer in answers] == [MemoryError, WalClosed]
+    assert read_only(files, "/wal", WalSnapshot()).entries == [entry(1)]

@@ -34,9 +34,9 @@ class WalWriter:
     """Takes what is to be saved, from one thread; writes it on its own.
 
     Everything that queued up while the disk was busy goes into one write and one sync. `done` is called on the
-    writing thread, once for each `submit` and in their order, with None when it is saved or with the WalError after
-    which nothing is saved any more; it must not raise. Without `start` nothing runs but what `step` is called for: a
-    simulator writes in its own time.
+    writing thread, once for each `submit` and in their order, with None when it is saved or with the error, as a rule
+    a WalError, after which nothing is saved any more; it must not raise. Without `start` nothing runs but what `step`
+    is called for: a simulator writes in its own time.
     """
 
     def __init__(self, wal: WAL) -> None:
@@ -121,12 +121,16 @@ class WalWriter:
         for _ in range(queue.qsize()):
             work.append(queue.get())
         jobs = [job for job in work if job is not None]
-        error: WalError | None = None
+        error: BaseException | None = None
         began = time.perf_counter()
         try:
             self._wal.append([batch for batch, _ in jobs])
         except WalError as failure:
             error = failure
+        except Exception as failure:
+            # What was encoded may be missing in the file, and whatever comes behind it would make no sense.
+            error = failure
+            self._wal.failure = WalClosed(f"the log in {self._wal.directory} is closed since this failed: {failure!r}")
         self._judge(time.perf_counter() - began)
         for _, done in jobs:
             done(error)
