@@ -3,7 +3,8 @@
 - `scheduler`  the one queue, by (time, sequence); `loop` the event loop of one process on it; `clock` its machine's
 - `network`    machines and links, and their faults; `host` listens and connects; `tcp` the ends of a connection,
                `pipe` what is between them
-- `disk`       what was not synced may vanish or tear, on `content`; `rows` the backend on it, with `tables` for a file
+- `disk`       what was not synced may vanish or tear, on `content`; `rows` the backend on it, with `tables` for a file;
+               `log_writer` the thread of the log
 - `trace`      one line per event: time, member, what
 
     scheduler = Scheduler(Trace())
