@@ -49,7 +49,7 @@ def take_in(
     conf_state: ConfState,
     index: int,
     term: int,
-    files: Files | None = None,
+    files: Files = OS_FILES,
     load: Load = load,
 ) -> Generator[None, None, None]:
     """Turn a peer's bbolt file into a backend file at `path`, durable when this ends. Yields between bites.

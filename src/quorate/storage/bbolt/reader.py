@@ -24,7 +24,7 @@ from quorate.storage.bbolt.format import (
     Meta,
 )
 from quorate.storage.bbolt.pages import Pages, Row
-from quorate.storage.files import Files
+from quorate.storage.files import OS_FILES, Files, OsFiles
 
 
 class Reader:
@@ -41,13 +41,13 @@ class Reader:
         self._buckets: dict[bytes, bytes] | None = None
 
     @classmethod
-    def open(cls, path: str | Path, files: Files | None = None) -> Reader:
+    def open(cls, path: str | Path, files: Files = OS_FILES) -> Reader:
         """Open the file at `path` at its newest root, and keep writers out until `close`.
 
-        With `files` it is read whole, by way of them, and kept in memory. Raises OSError, and BboltError when it is no
+        Files other than the machine's own cannot be mapped: such a file is read whole. Raises OSError, and BboltError when it is no
         bbolt file, is cut short, or is open in another process for writing: what is mapped must not change.
         """
-        data = _mapped(path) if files is None else _read(files, str(path))
+        data = _mapped(path) if isinstance(files, OsFiles) else _read(files, str(path))
         try:
             return cls(str(path), data, _newest_meta(str(path), data))
         except BaseException:
