@@ -19,7 +19,7 @@ from quorate.api.internal import encode_request
 from quorate.api.raftpb import ConfChange, Entry, Snapshot, encode_conf_change
 from quorate.apply import Applied
 from quorate.pkg.ids import IdGenerator
-from quorate.raft import ProposalDropped, Role
+from quorate.raft import Dice, ProposalDropped, Role
 from quorate.raft.reads import index_at_hand
 from quorate.server.bootstrap import Booted
 from quorate.server.config import ServerConfig
@@ -43,7 +43,7 @@ class Agreement:
 
     state: State
 
-    def __init__(self, config: ServerConfig, booted: Booted, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, config: ServerConfig, booted: Booted, loop: asyncio.AbstractEventLoop, rng: Dice) -> None:
         self.config = config
         self._loop = loop
         self.cluster_id, self.member_id = booted.cluster_id, booted.member_id
@@ -53,7 +53,7 @@ class Agreement:
         self.leadership = Leadership(loop)
         self.on_leader_change = self.leadership.on_change
         self.proposals = Proposals(loop, config.request_timeout)
-        self.node = make_node(config, booted)
+        self.node = make_node(config, booted, rng)
 
     def _join_raft(self, booted: Booted, state: State, writer: WalWriter, send: Send) -> None:
         """Connect what is applied, the log and the other members to raft."""

@@ -12,6 +12,7 @@ and nothing is started: an operator must look.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,9 +34,10 @@ from quorate.server.config import ServerConfig
 from quorate.server.force import alone
 from quorate.server.join import BootstrapError, Joined
 from quorate.server.snapshot_files import database_path, remove_leftovers
+from quorate.server.world import World
 from quorate.storage import schema, wal
 from quorate.storage.backend import Backend
-from quorate.storage.files import Files, OsFiles
+from quorate.storage.files import Files
 from quorate.version import ETCD_VERSION
 
 log = get_log(__name__)
@@ -64,16 +66,18 @@ class Booted:
     """The cluster that a new member has found, until the log tells it more."""
 
 
-def boot(config: ServerConfig, joined: Joined | None, on_backend_error: Callable[[BaseException], None]) -> Booted:
+def boot(
+    config: ServerConfig, world: World, joined: Joined | None, on_backend_error: Callable[[BaseException], None]
+) -> Booted:
     """Open or create the data directory. Raises BootstrapError, WalError, BackendError, OSError.
 
     `joined` is the cluster that a member without a log is to join. `on_backend_error` is called, on the backend's
     thread, when the backend can write no more.
     """
-    _check_directory(config.data_dir)
-    files = OsFiles()
+    files = world.files
+    _check_directory(files, config.data_dir)
     files.make_directory(str(config.snap_dir))
-    backend = Backend.open(
+    backend = world.open_backend(
         config.snap_dir / "db",
         schema.BUCKETS,
         batch_interval=config.backend_batch_interval,
@@ -83,10 +87,10 @@ def boot(config: ServerConfig, joined: Joined | None, on_backend_error: Callable
     )
     log.info("opened backend db", path=str(config.snap_dir / "db"), size_bytes=backend.size())
     try:
-        known = has_log(config)
+        known = has_log(config, files)
         if known:
             _finish_install(config, files, backend)
-        remove_leftovers(config.snap_dir)
+        remove_leftovers(config.snap_dir, files)
         booted = _restart(config, files, backend) if known else _start_new(config, files, backend, joined)
         booted.wal.unsafe_no_fsync = config.unsafe_no_fsync
         return booted
@@ -95,30 +99,34 @@ def boot(config: ServerConfig, joined: Joined | None, on_backend_error: Callable
         raise
 
 
-def has_log(config: ServerConfig) -> bool:
+def has_log(config: ServerConfig, files: Files) -> bool:
     """True for a member that has run before."""
-    return wal.exists(OsFiles(), str(config.wal_path))
+    return wal.exists(files, str(config.wal_path))
 
 
-def _check_directory(path: Path) -> None:
+def _check_directory(files: Files, path: Path) -> None:
     """Raises BootstrapError when `path` holds something that is not a member's."""
-    if not path.exists():
-        path.mkdir(mode=0o700, parents=True)
-    if not path.is_dir():
-        raise BootstrapError(f"data directory {path} is not a directory")
-    names = {entry.name for entry in path.iterdir()}
+    try:
+        names = set(files.list(str(path)))
+    except FileNotFoundError:
+        return
+    except NotADirectoryError:
+        raise BootstrapError(f"data directory {path} is not a directory") from None
     if "proxy" in names:
         raise BootstrapError(f"data directory {path} holds a v2 proxy, which this release cannot run")
     for name in sorted(names - {"member", "lost+found"}):
         log.warn("found invalid file under data directory", filename=name, data_dir=str(path))
-    if (path / "member" / "snap" / "db").is_file() and _is_bbolt(path / "member" / "snap" / "db"):
+    if _is_bbolt(files, str(path / "member" / "snap" / "db")):
         raise BootstrapError(f"data directory {path} belongs to a Go etcd: its database is a bbolt file, not LMDB")
 
 
-def _is_bbolt(path: Path) -> bool:
+def _is_bbolt(files: Files, path: str) -> bool:
     """True when the first page carries bbolt's magic number, 16 bytes into it."""
-    with path.open("rb") as file:
-        return file.read(20)[16:] == (0xED0CDAED).to_bytes(4, "little")
+    try:
+        with closing(files.open(path, read_only=True)) as file:
+            return file.read(16, 4) == (0xED0CDAED).to_bytes(4, "little")
+    except FileNotFoundError:
+        return False
 
 
 def _start_new(config: ServerConfig, files: Files, backend: Backend, joined: Joined | None) -> Booted:
@@ -194,7 +202,7 @@ def _finish_install(config: ServerConfig, files: Files, backend: Backend) -> Non
     if newest is None or newest.index <= schema.get_applied(backend).index:
         return
     database = database_path(config.snap_dir, newest.index)
-    if database.exists():
+    if database.name in files.list(str(config.snap_dir)):
         log.info("putting a received snapshot in place", path=str(database), snapshot_index=newest.index)
         backend.replace(database)
 

@@ -18,7 +18,7 @@ from quorate.api.raftpb import Entry
 from quorate.pkg.jsonlog import get_log
 from quorate.raft import MemoryStorage
 from quorate.storage import snap
-from quorate.storage.files import OsFiles
+from quorate.storage.files import Files
 from quorate.storage.wal import WalSnapshot, WalWriter
 
 if TYPE_CHECKING:
@@ -63,11 +63,11 @@ class LogCompactor:
 
     async def purge_for_ever(self) -> None:
         """Delete segments that nobody needs any more, but for the newest few; to be cancelled."""
-        config = self._server.config
+        config, files = self._server.config, self._server.world.files
         loop = asyncio.get_running_loop()
         while config.max_wals:
             try:
-                self._purging = loop.run_in_executor(None, _purge, str(config.wal_path), config.max_wals)
+                self._purging = loop.run_in_executor(None, _purge, files, str(config.wal_path), config.max_wals)
                 purged = await asyncio.shield(self._purging)
             except OSError as err:
                 log.warn("failed to purge the log", error=str(err))
@@ -96,6 +96,6 @@ class LogCompactor:
         log.info("saved snapshot", snapshot_index=snapshot.index)
 
 
-def _purge(directory: str, keep: int) -> list[str]:
+def _purge(files: Files, directory: str, keep: int) -> list[str]:
     """Delete the oldest segments that are not locked; their names."""
-    return snap.purge(OsFiles(), directory, ".wal", keep, locked=True)
+    return snap.purge(files, directory, ".wal", keep, locked=True)

@@ -34,9 +34,9 @@ from quorate.server.timeouts import timeout_error
 from quorate.server.transfer import hand_over
 from quorate.server.versions import Versions
 from quorate.server.watch_sync import WatchSync
+from quorate.server.world import World
 from quorate.storage import schema
 from quorate.storage.mvcc.hashes import HashResult
-from quorate.storage.wal import WalWriter
 from quorate.transport.http1_client import HttpClient
 
 log = get_log(__name__)
@@ -51,17 +51,22 @@ class Server(Agreement):
 
     @classmethod
     async def open(
-        cls, config: ServerConfig, loop: asyncio.AbstractEventLoop, fail: Callable[[BaseException], None]
+        cls,
+        config: ServerConfig,
+        loop: asyncio.AbstractEventLoop,
+        fail: Callable[[BaseException], None],
+        world: World | None = None,
     ) -> Server:
         """Read the data directory, or ask the other members what to begin with. `fail` is told once of an error that
-        this member must not survive.
+        this member must not survive; `world` is the machine it runs on.
 
         Raises BootstrapError, WalError, BackendError, OSError.
         """
+        world = world or World()
         http = HttpClient(connect_timeout=config.dial_timeout, idle_per_origin=IDLE_CALLS)
         try:
-            joined = None if has_log(config) else await look_around(config, http)
-            return cls(config, loop, fail, http, joined)
+            joined = None if has_log(config, world.files) else await look_around(config, http)
+            return cls(config, loop, fail, world, http, joined)
         except BaseException:
             await http.close()
             raise
@@ -71,13 +76,15 @@ class Server(Agreement):
         config: ServerConfig,
         loop: asyncio.AbstractEventLoop,
         fail: Callable[[BaseException], None],
+        world: World,
         http: HttpClient,
         joined: Joined | None,
     ) -> None:
-        booted = boot(config, joined, self._fail_from_thread)
-        self._writer = WalWriter(booted.wal)
+        self.world = world
+        booted = boot(config, world, joined, self._fail_from_thread)
+        self._writer = world.make_writer(booted.wal)
         try:
-            super().__init__(config, booted, loop)
+            super().__init__(config, booted, loop, world.rng)
             self._tell_failure = fail
             self._failed = False
             self._tasks: set[asyncio.Task[Any]] = set()
@@ -295,7 +302,7 @@ class Server(Agreement):
         self._resume_compaction()
         self.reads.applied(self.applied_index)
         self.logs.installed(snapshot.index)
-        remove_superseded(self.config.snap_dir, snapshot.index)
+        remove_superseded(self.config.snap_dir, snapshot.index, self.world.files)
         self.watch_sync.poke()
 
     def _resume_compaction(self) -> None:

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import random
-
 from quorate.pkg.jsonlog import get_log
-from quorate.raft import Config, RawNode
+from quorate.raft import Config, Dice, RawNode
 from quorate.server.bootstrap import Booted
 from quorate.server.config import ServerConfig
 
 log = get_log("quorate.raft")
 
 
-def make_node(config: ServerConfig, booted: Booted) -> RawNode:
+def make_node(config: ServerConfig, booted: Booted, rng: Dice) -> RawNode:
     """A node that goes on from where `booted` stands; its storage writes are asynchronous."""
     return RawNode(
         Config(
             id=booted.member_id,
             storage=booted.storage,
-            rng=random.Random(),
+            rng=rng,
             election_tick=config.election_ticks,
             heartbeat_tick=1,
             applied=booted.applied_index,

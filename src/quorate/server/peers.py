@@ -6,7 +6,6 @@ This is what `rafthttp` knows of the server (its `Host`).
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import TYPE_CHECKING
 
@@ -50,7 +49,7 @@ class Peers:
             self,
             http,
             election_timeout=config.election_timeout,
-            rng=random.Random(),
+            rng=server.world.rng,
         )
         self._remotes = list(remotes)
 

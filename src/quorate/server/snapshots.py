@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Generator
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -21,6 +22,7 @@ from quorate.server.snapshot_files import database_path, export, remove_supersed
 from quorate.storage import schema
 from quorate.storage.backend import BackendError, View
 from quorate.storage.bbolt import BboltError
+from quorate.storage.files import Files
 
 if TYPE_CHECKING:
     from quorate.server.member import Server
@@ -41,6 +43,7 @@ class Snapshots:
     def __init__(self, server: Server) -> None:
         self._server = server
         self._directory = server.config.snap_dir
+        self._files = server.world.files
         self._sending: dict[int, Path] = {}
         self._views: set[View] = set()
         self._receiving = asyncio.Lock()
@@ -62,7 +65,11 @@ class Snapshots:
         """The one to member `to` has arrived, or will not."""
         path = self._sending.pop(to, None)
         if path is not None:
-            path.unlink(missing_ok=True)
+            self._remove(path)
+
+    def _remove(self, path: Path) -> None:
+        with suppress(FileNotFoundError):
+            self._files.unlink(str(path))
 
     async def _send(self, message: Message, path: Path) -> None:
         try:
@@ -72,7 +79,7 @@ class Snapshots:
             self._server.peers.report_snapshot(message.to, False)
             return
         log.info("sending database snapshot", to=f"{message.to:x}", snapshot_index=message.snapshot.index, bytes=size)
-        self._server.transport.send_snapshot(message, _chunks(path), size)
+        self._server.transport.send_snapshot(message, _chunks(self._files, path), size)
 
     async def _export(self, path: Path) -> tuple[Snapshot, int]:
         """Write the rows to `path`; what they are a snapshot of, and the size of the file."""
@@ -86,13 +93,14 @@ class Snapshots:
             conf_state = schema.get_conf_state(rows)
             assert conf_state is not None, "a member that leads has applied a configuration"
             members = Cluster.restore(rows, server.cluster_id, server.member_id)
-            job = export(view, path)
+            job = export(view, path, self._files)
             while not await _bite(job):
                 if view not in self._views:
                     job.close()
                     raise SnapshotReplaced("the rows were replaced by a snapshot from a leader")
             snapshot = Snapshot(applied.index, applied.term, conf_state, encode_v2_store(members))
-            return snapshot, _size(path)
+            with closing(self._files.open(str(path), read_only=True)) as file:
+                return snapshot, file.size()
         finally:
             if view in self._views:
                 self._views.discard(view)
@@ -111,32 +119,40 @@ class Snapshots:
         """
         snapshot = message.snapshot or Snapshot()
         async with self._receiving:
-            remove_superseded(self._directory, self._server.applied_index)  # those that raft did not want
+            remove_superseded(self._directory, self._server.applied_index, self._files)  # those that raft did not want
             path = self._directory / f"tmp.{snapshot.index:016x}.bbolt"
             try:
                 size = 0
-                with path.open("wb") as file:
+                with closing(self._files.open(str(path), create=True)) as file:
+                    file.truncate(0)
                     async for chunk in chunks:
-                        size += file.write(chunk)
+                        file.write(chunk, size)
+                        size += len(chunk)
                 log.info("received database snapshot", snapshot_index=snapshot.index, bytes=size)
                 database = database_path(self._directory, snapshot.index)
-                job = take_in(path, database, snapshot.conf_state, snapshot.index, snapshot.term)
+                job = take_in(
+                    path,
+                    database,
+                    snapshot.conf_state,
+                    snapshot.index,
+                    snapshot.term,
+                    self._files,
+                    self._server.world.load,
+                )
                 while not await _bite(job):
                     pass
             except (BboltError, BackendError) as err:
                 raise ValueError(str(err)) from err
             finally:
-                path.unlink(missing_ok=True)
+                self._remove(path)
             self._server.raft.receive(message)
 
 
-def _size(path: Path) -> int:
-    return path.stat().st_size
-
-
-async def _chunks(path: Path) -> AsyncIterator[bytes]:
-    with path.open("rb") as file:
-        while chunk := file.read(CHUNK_BYTES):
+async def _chunks(files: Files, path: Path) -> AsyncIterator[bytes]:
+    with closing(files.open(str(path), read_only=True)) as file:
+        offset = 0
+        while chunk := file.read(offset, CHUNK_BYTES):
+            offset += len(chunk)
             yield chunk
 
 

@@ -10,7 +10,6 @@ there; the store parks what it had for it and tries again, so that a slow stream
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import Sequence
 
 from quorate.api import encode, errors
@@ -134,7 +133,7 @@ class WatchCall:
     def _start_progress_timer(self) -> None:
         if self._progress_timer is None:
             # Spread out, so that the streams of a restarted fleet of clients do not all speak at once.
-            delay = self._server.config.watch_progress_interval * (1 + random.random() / 10)
+            delay = self._server.config.watch_progress_interval * (1 + self._server.world.rng.random() / 10)
             self._progress_timer = asyncio.get_running_loop().call_later(delay, self._send_idle_progress)
 
     def _send_idle_progress(self) -> None:

@@ -1,0 +1,24 @@
+"""What a member touches of its machine, beside sockets and the loop's clock; a simulator hands in another."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from quorate.server.snapshot_files import Load
+from quorate.storage.backend import Backend, load
+from quorate.storage.files import OS_FILES, Files
+from quorate.storage.wal import WAL, WalWriter
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """The real one, unless told otherwise."""
+
+    files: Files = OS_FILES
+    rng: random.Random = field(default_factory=random.Random)
+    open_backend: Callable[..., Backend] = Backend.open
+    load: Load = load
+    make_writer: Callable[[WAL], WalWriter] = WalWriter
+    """Who writes the log; it is started by the server."""
