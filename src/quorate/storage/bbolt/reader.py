@@ -44,8 +44,9 @@ class Reader:
     def open(cls, path: str | Path, files: Files = OS_FILES) -> Reader:
         """Open the file at `path` at its newest root, and keep writers out until `close`.
 
-        Files other than the machine's own cannot be mapped: such a file is read whole. Raises OSError, and BboltError when it is no
-        bbolt file, is cut short, or is open in another process for writing: what is mapped must not change.
+        Files other than the machine's own cannot be mapped: such a file is read whole. Raises OSError, and BboltError
+        when it is no bbolt file, is cut short, or is open in another process for writing: what is mapped must not
+        change.
         """
         data = _mapped(path) if isinstance(files, OsFiles) else _read(files, str(path))
         try:
