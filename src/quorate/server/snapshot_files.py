@@ -22,7 +22,7 @@ from pathlib import Path
 from quorate.api.raftpb import ConfState
 from quorate.pkg.jsonlog import get_log
 from quorate.storage import bbolt, schema
-from quorate.storage.backend import Bucket, View, load
+from quorate.storage.backend import BackendError, Bucket, View, load
 from quorate.storage.files import OS_FILES, Files
 
 log = get_log(__name__)
@@ -54,9 +54,8 @@ def take_in(
 ) -> Generator[None, None, None]:
     """Turn a peer's bbolt file into a backend file at `path`, durable when this ends. Yields between bites.
 
-    `conf_state`, `index` and `term` are the snapshot's, and become those of the new file, unless the old one stands at
-    a later entry: then it keeps what it tells. It may stand at an earlier one too: etcd before 3.5.3 let its index lag
-    behind entries that changed no row. Everything up to the snapshot is in it either way.
+    `conf_state`, `index` and `term` are the snapshot's, and become those of the new file. The old one may stand at an
+    earlier entry: etcd before 3.5.3 let its index lag behind entries that changed no row. A later one is refused.
     A simulator hands in `files` to read from and its own `load` to write with.
     Raises BboltError for a damaged file, BackendError for rows that cannot be stored, OSError.
     """
@@ -128,20 +127,17 @@ class _Rows:
 
 
 def _complete(meta: _Rows, conf_state: ConfState, index: int, term: int) -> None:
-    """Make `meta` tell an index, a term and who votes, at the snapshot's entry or behind it."""
+    """Make `meta` tell the snapshot's index, term and voters. Raises BackendError when it stands behind the snapshot:
+    the entries between would be applied a second time."""
     stands = schema.get_applied(meta)
-    if stands.index <= index:
-        # Who votes is the snapshot's to say: a database restored from a backup tells the voters of its old cluster
-        # until the next change.
-        if stands.index < index:
-            log.info("a received database lags behind its snapshot", consistent_index=stands.index, index=index)
-        schema.put_applied(meta, index, term)
-        schema.put_conf_state(meta, conf_state)
-        return
-    if not stands.term:
-        schema.put_applied(meta, stands.index, term)
-    if schema.get_conf_state(meta) is None:
-        schema.put_conf_state(meta, conf_state)
+    if stands.index > index:
+        raise BackendError(f"a database at entry {stands.index} came with a snapshot of entry {index}")
+    if stands.index < index:
+        log.info("a received database lags behind its snapshot", consistent_index=stands.index, index=index)
+    schema.put_applied(meta, index, term)
+    # Who votes is the snapshot's to say: a database restored from a backup tells the voters of its old cluster until
+    # the next change.
+    schema.put_conf_state(meta, conf_state)
 
 
 def _rows(reader: bbolt.Reader, meta: _Rows) -> Iterator[tuple[Bucket, bytes, bytes]]:
