@@ -94,10 +94,19 @@ def _snapshots(files: Files, directory: str, names: list[SegmentName]) -> list[W
                     found.append(_decoded(decode_snapshot, payload, segment, offset))
                 elif kind == STATE:
                     state = _decoded(decode_hard_state, payload, segment, offset)
+                elif kind == ENTRY and found and found[-1].index > state.commit:
+                    _void_uncovered(found, _decoded(_parse_entry, payload, segment, offset).Index)
                 crc, offset = running, end
     except UnexpectedEof:
         pass  # what stands before a torn tail is good
     return [snapshot for snapshot in found if snapshot.index <= state.commit]
+
+
+def _void_uncovered(found: list[WalSnapshot], index: int) -> None:
+    """The state that was to cover the last snapshot never came to disk; an entry at or before it shows that the log
+    went on from where it was."""
+    if index <= found[-1].index:
+        found.pop()
 
 
 def repair(files: Files, directory: str) -> bool:
