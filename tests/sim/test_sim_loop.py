@@ -10,7 +10,8 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 
 from quorate.testing.sim.clock import EPOCH, UPTIME
-from quorate.testing.sim.loop import TURN_SECONDS, Crashed, MemberLoop
+from quorate.testing.sim.disk import Crashed
+from quorate.testing.sim.loop import TURN_SECONDS, MemberLoop
 from quorate.testing.sim.scheduler import STALE_TIMERS, Scheduler
 from quorate.testing.sim.trace import Trace
 

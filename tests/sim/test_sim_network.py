@@ -10,7 +10,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from quorate.testing.sim.loop import Crashed, MemberLoop
+from quorate.testing.sim.disk import Crashed
+from quorate.testing.sim.loop import MemberLoop
 from quorate.testing.sim.network import Network
 from quorate.testing.sim.scheduler import Scheduler
 from quorate.testing.sim.tcp import GIVE_UP, HIGH_WATER, KEEPALIVE, WINDOW, End

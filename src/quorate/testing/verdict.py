@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from quorate.api.pb import rpc_pb2 as pb
 from quorate.testing.cluster import PATIENCE, Cluster, wait_for
 from quorate.testing.history import Event, check, check_watch
 from quorate.testing.workload import LEASE_SECONDS, SHORT_LEASE_SECONDS, WATCH, Workload
+from quorate.transport.grpc import Channel
 
 EXPIRY_SECONDS = LEASE_SECONDS + SHORT_LEASE_SECONDS + 10.0
 SHOWN = 10
@@ -26,6 +29,21 @@ def judge(cluster: Cluster, workload: Workload, *, expire: bool = True) -> list[
         problems += _check_expiry(cluster)
     revision = cluster.wait_level()
     stories = {number: story_of(cluster, number, revision) for number in cluster.running()}
+    problems += compare_stories(workload, stories)
+    hashes = cluster.hashes(revision)
+    if len(set(hashes.values())) > 1:
+        problems.append(f"hashes differ at revision {revision}: {hashes}")
+    return shortened(problems)
+
+
+def shortened(problems: list[str]) -> list[str]:
+    """The first of many."""
+    return problems[:SHOWN] + ([f"and {len(problems) - SHOWN} more"] if len(problems) > SHOWN else [])
+
+
+def compare_stories(workload: Workload, stories: Mapping[int, tuple[int, list[Event]]]) -> list[str]:
+    """What members tell, by number and as `read_story` has it, against each other, all answers and all watches."""
+    problems = []
     events = _whole_story(workload, *next(iter(stories.values())))
     for number, (start, story) in stories.items():
         problems += [f"member {number} differs: {problem}" for problem in check_watch(story, events, start)]
@@ -34,10 +52,7 @@ def judge(cluster: Cluster, workload: Workload, *, expire: bool = True) -> list[
         told = watcher.events[-1][0] if watcher.events else 0
         known = [event for event in events if event[0] <= told]
         problems += [f"watch of member {watcher.member}: {p}" for p in check_watch(watcher.events, known, 1)]
-    hashes = cluster.hashes(revision)
-    if len(set(hashes.values())) > 1:
-        problems.append(f"hashes differ at revision {revision}: {hashes}")
-    return problems[:SHOWN] + ([f"and {len(problems) - SHOWN} more"] if len(problems) > SHOWN else [])
+    return problems
 
 
 def _whole_story(workload: Workload, start: int, rest: list[Event]) -> list[Event]:
@@ -47,26 +62,29 @@ def _whole_story(workload: Workload, start: int, rest: list[Event]) -> list[Even
 
 
 def story_of(cluster: Cluster, number: int, revision: int) -> tuple[int, list[Event]]:
+    """`read_story` of a member."""
+    return cluster.background.run(read_story(cluster.members[number].channel, revision), PATIENCE + 5.0)
+
+
+async def read_story(channel: Channel, revision: int, start: int = 1) -> tuple[int, list[Event]]:
     """Every event that a member still holds, up to `revision`, and the first revision that it holds the events of."""
-
-    async def read(start: int) -> tuple[int, list[Event]]:
-        events: list[Event] = []
-        stream = cluster.members[number].channel.stream(WATCH, timeout=PATIENCE)
-        create = pb.WatchCreateRequest(key=b"\0", range_end=b"\0", start_revision=start)
-        stream.send(pb.WatchRequest(create_request=create).SerializeToString())
-        while start <= revision and (not events or events[-1][0] < revision):
-            message = await stream.receive()
-            assert message is not None, f"the watch ended before revision {revision}"
-            answer = pb.WatchResponse.FromString(message)
-            if answer.canceled and answer.compact_revision:
-                stream.cancel()
-                return await read(answer.compact_revision + 1)
-            assert not answer.canceled, answer
-            events += [(e.kv.mod_revision, e.kv.key, None if e.type == e.DELETE else e.kv.value) for e in answer.events]
-        stream.cancel()
-        return start, events
-
-    return cluster.background.run(read(1), PATIENCE + 5.0) if revision > 1 else (1, [])
+    if revision <= 1:
+        return 1, []
+    events: list[Event] = []
+    stream = channel.stream(WATCH, timeout=PATIENCE)
+    create = pb.WatchCreateRequest(key=b"\0", range_end=b"\0", start_revision=start)
+    stream.send(pb.WatchRequest(create_request=create).SerializeToString())
+    while start <= revision and (not events or events[-1][0] < revision):
+        message = await stream.receive()
+        assert message is not None, f"the watch ended before revision {revision}"
+        answer = pb.WatchResponse.FromString(message)
+        if answer.canceled and answer.compact_revision:
+            stream.cancel()
+            return await read_story(channel, revision, answer.compact_revision + 1)
+        assert not answer.canceled, answer
+        events += [(e.kv.mod_revision, e.kv.key, None if e.type == e.DELETE else e.kv.value) for e in answer.events]
+    stream.cancel()
+    return start, events
 
 
 def _check_logs(cluster: Cluster) -> list[str]:

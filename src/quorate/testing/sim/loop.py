@@ -21,6 +21,7 @@ from contextvars import Context
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, TypeVarTuple, Unpack, cast
 
 from quorate.testing.sim.clock import MachineClock
+from quorate.testing.sim.disk import Crashed
 
 if TYPE_CHECKING:
     from quorate.testing.sim.scheduler import Scheduler
@@ -30,10 +31,6 @@ TURN_SECONDS = 0.00005
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
-
-
-class Crashed(BaseException):
-    """The member is gone: leave its code at once."""
 
 
 class Wires(Protocol):

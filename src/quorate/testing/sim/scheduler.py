@@ -15,7 +15,8 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from quorate.testing.sim.clock import MachineClock, simulated_time
-from quorate.testing.sim.loop import Crashed, MemberLoop
+from quorate.testing.sim.disk import Crashed
+from quorate.testing.sim.loop import MemberLoop
 from quorate.testing.sim.trace import Trace
 
 GC_SECONDS = 30.0

@@ -1,0 +1,47 @@
+"""Clients of a simulated cluster: the workload that real clusters get, on the simulated network and in virtual time."""
+
+from __future__ import annotations
+
+import random
+from typing import cast
+
+from quorate.testing.cluster import Cluster
+from quorate.testing.sim.cluster import SimCluster
+from quorate.testing.workload import CALL_SECONDS, Workload
+from quorate.transport.grpc import Channel
+
+STOP_SECONDS = 30.0
+
+
+class SimWorkload(Workload):
+    """Its clients live on one machine, whose clock is right."""
+
+    def __init__(
+        self,
+        cluster: SimCluster,
+        dice: random.Random,
+        *,
+        clients: int,
+        keys: int,
+        pause: float,
+        compact: bool,
+    ) -> None:
+        self._sim = cluster
+        super().__init__(
+            cast(Cluster, cluster), dice, clients=clients, keys=keys, pause=pause, compact=compact
+        )  # it asks for nothing of a Cluster but `members` and `running`
+
+    def start(self) -> None:
+        self._sim.scheduler.run(self._sim.client_loop, self._start())
+
+    def stop(self, timeout: float = STOP_SECONDS) -> None:
+        self._sim.scheduler.run(self._sim.client_loop, self._stop(timeout), timeout + CALL_SECONDS + 10.0)
+
+    def watch(self, member: int) -> None:
+        self._sim.scheduler.run(self._sim.client_loop, self._spawn_watch(member))
+
+    def _channel(self, member: int) -> Channel:
+        found = self._channels.get(member)
+        if found is None:
+            found = self._channels[member] = self._sim.channel(member)
+        return found

@@ -1,0 +1,171 @@
+"""A simulated cluster: machines with members, a machine with clients, and a network between them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+
+from quorate.server import Server, ServerConfig
+from quorate.testing.sim.disk import Disk
+from quorate.testing.sim.invariants import Invariants
+from quorate.testing.sim.loop import MemberLoop
+from quorate.testing.sim.member import CLIENT_PORT, PEER_PORT, Machine
+from quorate.testing.sim.network import Network
+from quorate.testing.sim.scheduler import Scheduler
+from quorate.testing.sim.trace import Trace
+from quorate.transport.grpc import Channel
+
+CLIENTS = "clients"
+HEALTHY_SECONDS = 60.0
+"""Virtual seconds that a cluster without faults may take until all members serve and follow one leader."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the members are told, all of them alike; as in ServerConfig."""
+
+    snapshot_count: int = 10_000
+    catchup_entries: int = 5_000
+    heartbeat_interval: float = 0.1
+    election_timeout: float = 1.0
+    pre_vote: bool = True
+    batch_interval: float = 0.1
+    batch_limit: int = 10_000
+
+    @classmethod
+    def draw(cls, dice: Random) -> Settings:
+        """Anything goes that an operator may set; small numbers, so that much happens in little time."""
+        heartbeat = dice.choice((0.05, 0.1, 0.2))
+        return cls(
+            snapshot_count=dice.choice((5, 20, 100, 1000, 10_000)),
+            catchup_entries=dice.choice((1, 10, 100, 5000)),
+            heartbeat_interval=heartbeat,
+            election_timeout=heartbeat * dice.choice((5, 10, 10, 15)),
+            pre_vote=dice.random() < 0.8,
+            batch_interval=dice.choice((0.01, 0.1, 0.1, 2.0)),
+            batch_limit=dice.choice((1, 100, 10_000)),
+        )
+
+
+@dataclass
+class SimCluster:
+    """Members are numbered from 0; their machines are called m1, m2 and so on. Everything is off at first."""
+
+    seed: int
+    size: int = 3
+    settings: Settings = field(default_factory=Settings)
+    trace: Trace = field(default_factory=lambda: Trace(keep=False))
+
+    def __post_init__(self) -> None:
+        self.scheduler = Scheduler(self.trace)
+        self.network = Network(self.scheduler, Random(f"{self.seed}/network"))
+        self.invariants = Invariants()
+        self.members: list[Machine] = []
+        names = [f"m{number}" for number in range(1, self.size + 1)]
+        peers = {name: [f"http://10.0.0.{number}:{PEER_PORT}"] for number, name in enumerate(names, 1)}
+        for number, name in enumerate(names, 1):
+            self.network.host(name, f"10.0.0.{number}")
+            config = _config(self.settings, name, f"10.0.0.{number}", peers)
+            disk = Disk(Random(f"{self.seed}/{name}/disk"))
+            machine = Machine(
+                self.network,
+                config,
+                disk,
+                str(self.seed),
+                self.invariants.observe,
+                self.invariants.begins,
+            )
+            self.members.append(machine)
+        self.network.host(CLIENTS, "10.0.1.1")
+        self.client_loop: MemberLoop = self.scheduler.member(CLIENTS)
+        self.network.host(CLIENTS).attach(self.client_loop)
+
+    @property
+    def names(self) -> list[str]:
+        return [machine.name for machine in self.members]
+
+    def boot(self) -> None:
+        """Start every process that does not run."""
+        for machine in self.members:
+            machine.boot()
+
+    def running(self) -> list[int]:
+        """Members that live."""
+        return [number for number, machine in enumerate(self.members) if machine.alive]
+
+    def servers(self) -> list[Server]:
+        return [machine.server for machine in self.members if machine.server is not None]
+
+    def leader(self) -> int | None:
+        """Who leads with the highest term, as far as it knows itself."""
+        leading = [
+            (server.term, number)
+            for number, machine in enumerate(self.members)
+            if (server := machine.server) is not None and server.is_leader
+        ]
+        return max(leading)[1] if leading else None
+
+    def healthy(self) -> bool:
+        """All members serve and follow one leader."""
+        leaders = {machine.server.leader_id if machine.server else 0 for machine in self.members}
+        return all(machine.ready for machine in self.members) and len(leaders) == 1 and 0 not in leaders
+
+    def level(self) -> bool:
+        """All members have applied the same entries."""
+        return len({server.applied_index for server in self.servers()}) == 1 and all(
+            server.applied_index == server.committed_index for server in self.servers()
+        )
+
+    def wait_healthy(self, limit: float = HEALTHY_SECONDS) -> None:
+        """Raises TimeoutError."""
+        self.scheduler.run_until(self.healthy, limit)
+
+    def heal(self) -> None:
+        """Undo all that is wrong with network, disks and processes; what is dead stays dead."""
+        self.network.heal()
+        every = [*self.names, CLIENTS]
+        for name in every:
+            for other in every:
+                link = self.network.link(name, other)
+                link.latency = (0.00005, 0.0001) if name == other else (0.0002, 0.001)
+                link.loss, link.bandwidth = 0.0, None
+        for machine in self.members:
+            faults = machine.disk.faults
+            faults.write_error = faults.sync_error = faults.slow_sync = 0.0
+            faults.capacity = None
+            machine.crash_after = None
+            if machine.process is not None:
+                machine.process.loop.resume()
+                if machine.alive:
+                    machine.process.loop.set_clock_rate(1.0)
+
+    def channel(self, number: int) -> Channel:
+        """From the clients' machine to a member."""
+        return Channel(f"10.0.0.{number + 1}", CLIENT_PORT)
+
+    def close(self) -> None:
+        self.scheduler.close()
+
+
+def _config(settings: Settings, name: str, address: str, peers: dict[str, list[str]]) -> ServerConfig:
+    return ServerConfig(
+        name=name,
+        data_dir=Path("data"),
+        initial_cluster=peers,
+        advertise_client_urls=[f"http://{address}:{CLIENT_PORT}"],
+        peer_urls=peers[name],
+        snapshot_count=settings.snapshot_count,
+        snapshot_catchup_entries=settings.catchup_entries,
+        heartbeat_interval=settings.heartbeat_interval,
+        election_timeout=settings.election_timeout,
+        pre_vote=settings.pre_vote,
+        backend_batch_interval=settings.batch_interval,
+        backend_batch_limit=settings.batch_limit,
+    )
+
+
+def names_of(cluster: SimCluster, numbers: Sequence[int]) -> list[str]:
+    """The machines of some members."""
+    return [cluster.members[number].name for number in numbers]
