@@ -91,7 +91,7 @@ def boot(
         if known:
             _finish_install(config, files, backend)
         remove_leftovers(config.snap_dir, files)
-        booted = _restart(config, files, backend) if known else _start_new(config, files, backend, joined)
+        booted = _restart(config, world, backend) if known else _start_new(config, world, backend, joined)
         booted.wal.unsafe_no_fsync = config.unsafe_no_fsync
         return booted
     except BaseException:
@@ -129,7 +129,7 @@ def _is_bbolt(files: Files, path: str) -> bool:
         return False
 
 
-def _start_new(config: ServerConfig, files: Files, backend: Backend, joined: Joined | None) -> Booted:
+def _start_new(config: ServerConfig, world: World, backend: Backend, joined: Joined | None) -> Booted:
     """Create the log of a new cluster, or an empty one for a member that joins."""
     if applied := schema.get_applied(backend).index:
         raise BootstrapError(
@@ -141,7 +141,7 @@ def _start_new(config: ServerConfig, files: Files, backend: Backend, joined: Joi
         metadata = etcdserver_pb2.Metadata(NodeID=joined.member_id, ClusterID=joined.cluster_id).SerializeToString()
     else:
         members, metadata = _founders(config)
-    opened = wal.WAL.create(files, str(config.wal_path), metadata)
+    opened = wal.WAL.create(world.files, str(config.wal_path), metadata, segment_bytes=world.segment_bytes)
     try:
         if joined is None:
             return _seed(config, opened, members, metadata, backend)
@@ -178,17 +178,17 @@ def _seed(
     return _booted(config, backend, opened, wal.WalContents(metadata, state, entries), wal.WalSnapshot())
 
 
-def _restart(config: ServerConfig, files: Files, backend: Backend) -> Booted:
+def _restart(config: ServerConfig, world: World, backend: Backend) -> Booted:
     """Read the log from the newest snapshot that the backend has reached."""
     path = str(config.wal_path)
     applied = schema.get_applied(backend).index
-    start = wal.newest_snapshot(files, path, applied)
+    start = wal.newest_snapshot(world.files, path, applied)
     if start is None:
         raise BootstrapError(
             f"{config.snap_dir / 'db'} stands at entry {applied}, before the oldest snapshot that the log in "
             f"{path} begins with: the database is missing or too old"
         )
-    opened, contents = _open_wal(files, path, start)
+    opened, contents = _open_wal(world, path, start)
     try:
         return _resume(config, backend, opened, contents, start)
     except BaseException:
@@ -245,15 +245,15 @@ def _resume(
     return booted
 
 
-def _open_wal(files: Files, path: str, start: wal.WalSnapshot) -> tuple[wal.WAL, wal.WalContents]:
+def _open_wal(world: World, path: str, start: wal.WalSnapshot) -> tuple[wal.WAL, wal.WalContents]:
     """Open the log for appending. A torn tail is what a crash leaves behind: it is cut off once, and said so."""
     try:
-        return wal.WAL.open(files, path, start)
+        return wal.WAL.open(world.files, path, start, segment_bytes=world.segment_bytes)
     except wal.UnexpectedEof as err:
         log.warn("found a torn log tail, cutting it off", path=path, error=str(err))
-    wal.repair(files, path)
+    wal.repair(world.files, path)
     log.info("repaired the log", path=path)
-    return wal.WAL.open(files, path, start)
+    return wal.WAL.open(world.files, path, start, segment_bytes=world.segment_bytes)
 
 
 def _booted(

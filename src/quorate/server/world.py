@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from quorate.server.snapshot_files import Load
 from quorate.storage.backend import Backend, load
 from quorate.storage.files import OS_FILES, Files
-from quorate.storage.wal import WAL, WalWriter
+from quorate.storage.wal import SEGMENT_BYTES, WAL, WalWriter
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,5 +20,7 @@ class World:
     rng: random.Random = field(default_factory=random.Random)
     open_backend: Callable[..., Backend] = Backend.open
     load: Load = load
+    segment_bytes: int = SEGMENT_BYTES
+    """Size of a segment of the log."""
     make_writer: Callable[[WAL], WalWriter] = WalWriter
     """Who writes the log; it is started by the server."""
