@@ -40,6 +40,8 @@ class Site:
                 await self.gate.wait()
             case "/empty":
                 return HttpResponse(204)
+            case "/big":
+                return HttpResponse(200, (), b"x" * 200_000)
             case "/echo":
                 return HttpResponse(200, (), request.body)
         return text_response(404, "404 page not found")
@@ -173,6 +175,14 @@ async def test_a_peer_that_sends_far_ahead_is_not_read_and_loses_nothing() -> No
         assert (await response(reader))[0] == 404
         for _ in range(10):
             assert (await response(reader))[2] == big
+
+
+async def test_requests_sent_ahead_wait_until_the_answers_before_them_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http1, "STALL_TIMEOUT", 0.1)
+    async with site() as (handler, listener), wire(listener) as (_, writer):
+        writer.write(b"GET /big HTTP/1.1\r\nHost: h\r\n\r\n" * 200)
+        await until(lambda: handler.requests and listener.connections == 0)
+        assert len(handler.requests) < 200
 
 
 async def test_a_chunked_request_is_one_body() -> None:

@@ -276,6 +276,8 @@ class Http1Connection(asyncio.Protocol):
         if isinstance(response.body, bytes):
             body = [] if silent or not response.body else [h11.Data(data=response.body)]
             self._send(start, *body, h11.EndOfMessage())
+            if self._writable is not None:
+                await self._writable  # what a peer does not read bounds what it may ask for
             return
         self._streaming = True
         self._send(start)
