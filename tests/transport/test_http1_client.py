@@ -355,6 +355,14 @@ async def test_bytes_nobody_asked_for_end_a_kept_connection() -> None:
             assert (await client.request("GET", where, timeout=5)).body == b"ok"
 
 
+async def test_bytes_behind_an_answer_are_no_answer_to_the_next_request() -> None:
+    ok = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+    bad = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nbad"
+    async with stub(says(ok + bad, ok, ok)) as where, calls() as client:
+        for _ in range(3):
+            assert (await client.request("POST", where, timeout=5)).body == b"ok"
+
+
 async def test_a_closed_client_fails_what_is_under_way_and_what_comes_later() -> None:
     async with site() as (handler, listener), calls() as client:
         task = asyncio.create_task(client.request("GET", url(listener, "/wait"), timeout=None))

@@ -87,7 +87,9 @@ class ClientConnection(asyncio.Protocol):
             _forget(reply)
             self._reply = None
             self._body = bytearray()
-        if self._h11.our_state is h11.DONE and self._h11.their_state is h11.DONE:
+        # Bytes behind the answer would be taken for the next one.
+        at_end = self._h11.their_state is h11.DONE and not self._h11.trailing_data[0]
+        if self._h11.our_state is h11.DONE and at_end:
             self._h11.start_next_cycle()
         else:
             self.transport.abort()
