@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import random
-from typing import cast
+from contextlib import suppress
+from typing import Any, cast
 
 from quorate.testing.cluster import Cluster
 from quorate.testing.sim.cluster import SimCluster
 from quorate.testing.workload import CALL_SECONDS, Workload
-from quorate.transport.grpc import Channel
+from quorate.transport.grpc import Channel, Status
 
 STOP_SECONDS = 30.0
 
@@ -39,6 +40,11 @@ class SimWorkload(Workload):
 
     def watch(self, member: int) -> None:
         self._sim.scheduler.run(self._sim.client_loop, self._spawn_watch(member))
+
+    async def try_to(self, member: int, request: Any) -> None:
+        """Ask for something that may be refused."""
+        with suppress(Status):
+            await self._call(member, request)
 
     def _channel(self, member: int) -> Channel:
         found = self._channels.get(member)

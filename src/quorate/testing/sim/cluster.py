@@ -8,6 +8,7 @@ from pathlib import Path
 from random import Random
 
 from quorate.server import Server, ServerConfig
+from quorate.storage.wal import SEGMENT_BYTES
 from quorate.testing.sim.disk import Disk
 from quorate.testing.sim.invariants import Invariants
 from quorate.testing.sim.loop import MemberLoop
@@ -24,7 +25,7 @@ HEALTHY_SECONDS = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What the members are told, all of them alike; as in ServerConfig."""
+    """What the members are told, all of them alike; as in ServerConfig and World."""
 
     snapshot_count: int = 10_000
     catchup_entries: int = 5_000
@@ -33,6 +34,7 @@ class Settings:
     pre_vote: bool = True
     batch_interval: float = 0.1
     batch_limit: int = 10_000
+    segment_bytes: int = SEGMENT_BYTES
 
     @classmethod
     def draw(cls, dice: Random) -> Settings:
@@ -46,6 +48,7 @@ class Settings:
             pre_vote=dice.random() < 0.8,
             batch_interval=dice.choice((0.01, 0.1, 0.1, 2.0)),
             batch_limit=dice.choice((1, 100, 10_000)),
+            segment_bytes=dice.choice((4096, 16_384, 262_144, SEGMENT_BYTES)),
         )
 
 
@@ -76,6 +79,7 @@ class SimCluster:
                 str(self.seed),
                 self.invariants.observe,
                 self.invariants.begins,
+                self.settings.segment_bytes,
             )
             self.members.append(machine)
         self.network.host(CLIENTS, "10.0.1.1")

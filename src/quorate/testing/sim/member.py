@@ -15,7 +15,7 @@ from random import Random
 from quorate.etcdhttp import ClientHandler, PeerHandler
 from quorate.server import Server, ServerConfig
 from quorate.server.world import World
-from quorate.storage.wal import WAL, WalWriter
+from quorate.storage.wal import SEGMENT_BYTES, WAL, WalWriter
 from quorate.testing.sim.disk import Crashed, Disk
 from quorate.testing.sim.log_writer import SimWalWriter
 from quorate.testing.sim.loop import MemberLoop
@@ -62,6 +62,8 @@ class Machine:
     seed: str
     observe: Callable[[Server], None]
     begins: Callable[[Server], None]
+    segment_bytes: int = SEGMENT_BYTES
+    """Size of a segment of the log."""
     deaths: list[Death] = field(default_factory=list)
     lives: int = 0
     process: Process | None = None
@@ -121,7 +123,14 @@ class Machine:
         def make_writer(wal: WAL) -> WalWriter:
             return SimWalWriter(wal, mount, loop.call_later, loop.block)
 
-        return World(mount, Random(f"{self.seed}/{self.name}/{self.lives}"), rows.open, rows.load, make_writer)
+        return World(
+            files=mount,
+            rng=Random(f"{self.seed}/{self.name}/{self.lives}"),
+            open_backend=rows.open,
+            load=rows.load,
+            segment_bytes=self.segment_bytes,
+            make_writer=make_writer,
+        )
 
     async def _run(self, process: Process) -> None:
         try:

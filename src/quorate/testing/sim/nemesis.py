@@ -1,0 +1,243 @@
+"""What goes wrong in a run. The seed draws which kinds of faults there are, how often and for how long; they overlap.
+
+Drawn from fewer kinds at a time, runs go deeper than with all of everything (Groce et al., Swarm Testing, 2012).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+
+from quorate.api.pb import rpc_pb2 as pb
+from quorate.testing.sim.clients import SimWorkload
+from quorate.testing.sim.cluster import CLIENTS, SimCluster
+from quorate.testing.sim.member import Machine
+
+REST_SECONDS = (0.2, 0.5, 1.0, 3.0, 8.0)
+HOLD_SECONDS = (0.2, 1.0, 3.0, 10.0)
+"""Averages to draw from: between two faults, and until a fault is undone."""
+SHARE = 0.4
+"""Of the kinds of faults that a run has."""
+SPARE_BYTES = 20_000
+CRASH_WITHIN = 60
+"""Operations of a disk, at most, until a process dies in the middle of one."""
+CLOCK_KINDS = frozenset({"clock rate", "clock leap"})
+Undo = Callable[[], object]
+
+
+class Nemesis:
+    """Begin with `start`; `stop` undoes all and lets every member run again."""
+
+    def __init__(self, cluster: SimCluster, workload: SimWorkload, dice: Random) -> None:
+        self._cluster = cluster
+        self._workload = workload
+        self._dice = dice
+        self._rest = dice.choice(REST_SECONDS)
+        self._hold = dice.choice(HOLD_SECONDS)
+        self._stopped = True
+        self._doings: dict[str, Callable[[], Undo | None]] = {
+            "crash": self._crash,
+            "power loss": self._power_loss,
+            "crash all": self._crash_all,
+            "crash in disk": self._crash_in_disk,
+            "pause": self._pause,
+            "isolate": self._isolate,
+            "cut one way": self._cut_one_way,
+            "split": self._split,
+            "reset": self._reset,
+            "latency": self._latency,
+            "loss": self._loss,
+            "bandwidth": self._bandwidth,
+            "slow disk": self._slow_disk,
+            "disk errors": self._disk_errors,
+            "full disk": self._full_disk,
+            "clock rate": self._clock_rate,
+            "clock leap": self._clock_leap,
+            "wall clock": self._wall_clock,
+            "move leader": self._move_leader,
+        }
+        self.kinds = [kind for kind in self._doings if dice.random() < SHARE]
+        """Those of this run."""
+        self._weights = [dice.random() for _ in self.kinds]
+
+    @property
+    def clocks_lie(self) -> bool:
+        """Members may think that more time has passed than has."""
+        return not CLOCK_KINDS.isdisjoint(self.kinds)
+
+    def start(self) -> None:
+        self._stopped = False
+        self._next()
+
+    def stop(self) -> None:
+        """Undo everything, for good."""
+        self._stopped = True
+        self._note("stop")
+        self._cluster.heal()
+        self._cluster.boot()
+
+    def _next(self) -> None:
+        scheduler = self._cluster.scheduler
+        scheduler.at(scheduler.now + self._dice.expovariate(1 / self._rest), self._strike)
+
+    def _strike(self) -> None:
+        if self._stopped or not self.kinds:
+            return
+        kind = self._dice.choices(self.kinds, self._weights)[0]
+        undo = self._doings[kind]()
+        if undo is not None:
+            scheduler = self._cluster.scheduler
+            scheduler.at(scheduler.now + self._dice.expovariate(1 / self._hold), self._undo, undo)
+        for machine in self._cluster.members:  # one may have died by itself, of an earlier fault
+            if not machine.alive:
+                scheduler = self._cluster.scheduler
+                scheduler.at(scheduler.now + 2 * self._hold, self._undo, machine.boot)
+        self._next()
+
+    def _undo(self, undo: Undo) -> None:
+        if not self._stopped:
+            undo()
+
+    def _note(self, what: str) -> None:
+        self._cluster.scheduler.note("sim", what)
+
+    def _some(self) -> Machine:
+        """A member, the leader more often than the others."""
+        leader = self._cluster.leader()
+        if leader is not None and self._dice.random() < 0.4:
+            return self._cluster.members[leader]
+        return self._dice.choice(self._cluster.members)
+
+    def _pair(self) -> tuple[str, str]:
+        """Two machines, one of them a member's."""
+        one = self._some().name
+        return one, self._dice.choice([name for name in [*self._cluster.names, CLIENTS] if name != one])
+
+    # Processes.
+
+    def _crash(self) -> Undo:
+        machine = self._some()
+        machine.crash()
+        return machine.boot
+
+    def _power_loss(self) -> Undo:
+        machine = self._some()
+        machine.crash(power=True)
+        return machine.boot
+
+    def _crash_all(self) -> Undo:
+        for machine in self._cluster.members:
+            machine.crash(power=self._dice.random() < 0.5)
+        return self._cluster.boot
+
+    def _crash_in_disk(self) -> Undo:
+        machine = self._some()
+        machine.crash_after = self._dice.randrange(CRASH_WITHIN)
+        machine.crash_with_power = self._dice.random() < 0.5
+        self._note(f"{machine.name} is to die {machine.crash_after} operations of its disk from now")
+        return machine.boot
+
+    def _pause(self) -> Undo | None:
+        process = self._some().process
+        if process is None:
+            return None
+        process.loop.pause()
+        return process.loop.resume
+
+    # Network.
+
+    def _isolate(self) -> Undo:
+        self._cluster.network.isolate(self._some().name)
+        return self._cluster.network.heal
+
+    def _cut_one_way(self) -> Undo:
+        one, other = self._pair()
+        if self._dice.random() < 0.5:
+            one, other = other, one
+        self._cluster.network.cut(one, other)
+        return lambda: self._cluster.network.heal(one, other)
+
+    def _split(self) -> Undo:
+        names = [*self._cluster.names, CLIENTS]
+        self._dice.shuffle(names)
+        border = self._dice.randrange(1, len(names))
+        bridge = self._dice.random() < 0.3  # one machine sees both sides
+        self._cluster.network.partition(names[:border], names[border + bridge :])
+        return self._cluster.network.heal
+
+    def _reset(self) -> None:
+        self._note("reset")
+        self._cluster.network.reset(*self._pair())
+
+    def _latency(self) -> Undo:
+        link = self._cluster.network.link(*self._pair())
+        link.latency = self._dice.choice(((0.0002, 0.02), (0.05, 0.3), (0.5, 2.0)))
+        self._note(f"latency {link.source.name}>{link.target.name} {link.latency}")
+        return lambda: setattr(link, "latency", (0.0002, 0.001))
+
+    def _loss(self) -> Undo:
+        link = self._cluster.network.link(*self._pair())
+        link.loss = self._dice.choice((0.01, 0.1, 0.5))
+        self._note(f"loss {link.source.name}>{link.target.name} {link.loss}")
+        return lambda: setattr(link, "loss", 0.0)
+
+    def _bandwidth(self) -> Undo:
+        link = self._cluster.network.link(*self._pair())
+        link.bandwidth = self._dice.choice((2_000.0, 20_000.0, 200_000.0))
+        self._note(f"bandwidth {link.source.name}>{link.target.name} {link.bandwidth:g}")
+        return lambda: setattr(link, "bandwidth", None)
+
+    # Disks.
+
+    def _slow_disk(self) -> Undo:
+        machine = self._some()
+        faults = machine.disk.faults
+        faults.slow_sync, faults.slow_seconds = self._dice.choice((0.1, 0.5, 1.0)), self._dice.choice((0.01, 0.1, 1.0))
+        self._note(f"{machine.name} disk slow {faults.slow_sync} {faults.slow_seconds}")
+        return lambda: setattr(faults, "slow_sync", 0.0)
+
+    def _disk_errors(self) -> Undo:
+        machine = self._some()
+        kind = self._dice.choice(("write_error", "sync_error"))
+        chance = self._dice.choice((0.01, 0.1))
+        setattr(machine.disk.faults, kind, chance)
+        self._note(f"{machine.name} disk {kind} {chance}")
+        return lambda: setattr(machine.disk.faults, kind, 0.0)
+
+    def _full_disk(self) -> Undo:
+        disk = self._some().disk
+        disk.faults.capacity = disk.used() + self._dice.randrange(SPARE_BYTES)
+        return lambda: setattr(disk.faults, "capacity", None)
+
+    # Clocks.
+
+    def _clock_rate(self) -> Undo | None:
+        process = self._some().process
+        if process is None or process.loop.is_closed():
+            return None
+        process.loop.set_clock_rate(self._dice.uniform(0.7, 1.4))
+        return lambda: None if process.loop.is_closed() else process.loop.set_clock_rate(1.0)
+
+    def _clock_leap(self) -> None:
+        process = self._some().process
+        if process is not None and not process.loop.is_closed():
+            process.loop.leap(self._dice.uniform(0.0, 4.0))
+
+    def _wall_clock(self) -> None:
+        process = self._some().process
+        if process is not None:
+            process.loop.clock.wall_offset = self._dice.uniform(-1e6, 1e6)
+            process.loop.note(f"wall clock {process.loop.clock.wall_offset:+.0f}")
+
+    # What operators do.
+
+    def _move_leader(self) -> None:
+        leader = self._cluster.leader()
+        if leader is None or len(self._cluster.members) == 1:
+            return
+        number = self._dice.choice([n for n in range(len(self._cluster.members)) if n != leader])
+        server = self._cluster.members[number].server
+        if server is not None:
+            self._note(f"move leader to {self._cluster.members[number].name}")
+            request = pb.MoveLeaderRequest(targetID=server.member_id)
+            self._cluster.client_loop.create_task(self._workload.try_to(leader, request))

@@ -1,0 +1,121 @@
+"""One seed, one run: a cluster, clients and faults drawn from it, then the verdict.
+
+start ──► healthy ──► clients and faults, SECONDS ──► all healed ──► healthy again, in time ──► verdict
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from random import Random
+
+from quorate.pkg.jsonlog import ROOT
+from quorate.testing.sim.checks import deaths, judge
+from quorate.testing.sim.clients import SimWorkload
+from quorate.testing.sim.cluster import Settings, SimCluster
+from quorate.testing.sim.nemesis import Nemesis
+from quorate.testing.sim.trace import Trace
+
+SECONDS = 60.0
+"""Virtual seconds with clients and faults."""
+SIZES = (1, 3, 3, 3, 5)
+
+
+@dataclass
+class Outcome:
+    """What came of a seed."""
+
+    seed: int
+    problems: list[str] = field(default_factory=list)
+    drawn: str = ""
+    """The cluster and the kinds of faults, in words."""
+    seconds: float = 0.0
+    """Virtual seconds that the run took."""
+    acknowledged: int = 0
+    """Requests answered."""
+    digest: str = ""
+    """Of the trace, if there is one."""
+
+
+def run_seed(seed: int, *, seconds: float = SECONDS, trace: Trace | None = None) -> Outcome:
+    """Never raises for what members do; a trace that is handed in gets the lines of everything."""
+    dice = Random(f"{seed}/run")
+    trace = trace or Trace(keep=False)
+    settings = Settings.draw(dice)
+    cluster = SimCluster(seed, dice.choice(SIZES), settings, trace)
+    workload = SimWorkload(
+        cluster,
+        Random(f"{seed}/clients"),
+        clients=dice.choice((1, 2, 4)),
+        keys=dice.choice((2, 4, 12)),
+        pause=dice.choice((0.05, 0.2, 0.5)),
+        compact=dice.random() < 0.7,
+    )
+    nemesis = Nemesis(cluster, workload, dice)
+    outcome = Outcome(seed, drawn=f"{cluster.size} members, {settings}, faults: {', '.join(nemesis.kinds)}")
+    cluster.scheduler.note("sim", outcome.drawn)
+    with _logs_to(cluster):
+        try:
+            outcome.problems = _play(cluster, workload, nemesis, seconds)
+        except Exception as error:
+            outcome.problems = [*deaths(cluster), f"{type(error).__name__}: {error}", *_whereabouts(cluster)]
+        outcome.seconds, outcome.acknowledged = cluster.scheduler.now, workload.acknowledged
+        outcome.digest = trace.digest()
+        cluster.close()
+    return outcome
+
+
+def _play(cluster: SimCluster, workload: SimWorkload, nemesis: Nemesis, seconds: float) -> list[str]:
+    cluster.boot()
+    cluster.wait_healthy()
+    workload.start()
+    nemesis.start()
+    cluster.scheduler.run_for(seconds)
+    nemesis.stop()
+    cluster.wait_healthy()
+    workload.stop()
+    cluster.wait_healthy()
+    return judge(cluster, workload, leases_may_end_early=nemesis.clocks_lie)
+
+
+def _whereabouts(cluster: SimCluster) -> list[str]:
+    """Where members are that did not get as far as they should have."""
+    found = []
+    for machine in cluster.members:
+        server = machine.server
+        state = "lives" if machine.alive else "is dead"
+        if server is not None:
+            raft = server.node.raft
+            state += f", {raft.role.name} in term {raft.term}, leader {raft.lead:x}, applied {server.applied_index}"
+        found.append(f"{machine.name} {state}{', serves' if machine.ready else ''}")
+    return found
+
+
+@contextmanager
+def _logs_to(cluster: SimCluster) -> Iterator[None]:
+    """What members log goes to the trace; nowhere without one."""
+    root = logging.getLogger(ROOT)
+    kept = root.level, root.propagate, root.handlers[:]
+    root.handlers[:] = [_TraceHandler(cluster)]
+    root.propagate = False
+    root.setLevel(logging.INFO if cluster.trace.keep else logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        root.handlers[:] = kept[2]
+        root.setLevel(kept[0])
+        root.propagate = kept[1]
+
+
+class _TraceHandler(logging.Handler):
+    def __init__(self, cluster: SimCluster) -> None:
+        super().__init__()
+        self._scheduler = cluster.scheduler
+
+    def emit(self, record: logging.LogRecord) -> None:
+        fields: dict[str, object] = getattr(record, "fields", {})
+        inside = self._scheduler.inside
+        said = " ".join([record.getMessage(), *(f"{name}={value}" for name, value in fields.items())])
+        self._scheduler.note(inside.name if inside else "sim", f"{record.levelname.lower()}: {said}")
