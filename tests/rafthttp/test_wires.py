@@ -11,10 +11,12 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from wires_support import Tls, Wires, append, response, running, streams_up, until
+from wires_support import CLUSTER, Tls, Wires, append, response, running, streams_up, until
 
 from quorate.api.raftpb import ConfState, Message, MessageType, Snapshot
 from quorate.rafthttp import limits
+from quorate.transport import mux
+from quorate.transport.web import HttpRequest, HttpResponse, text_response
 
 
 async def test_messages_of_both_streams_arrive_whole_and_in_order() -> None:
@@ -233,6 +235,32 @@ async def test_a_removed_member_is_told_once_and_its_messages_are_not_heard() ->
         await asyncio.sleep(0.3)
         assert two.host.told_removed == 1
         assert one.host.messages == []
+
+
+@pytest.mark.parametrize("status", [403, 410])
+async def test_only_the_own_cluster_can_say_that_a_member_was_removed(status: int) -> None:
+    paths: list[str] = []
+    headers: list[tuple[str, str]] = []
+
+    async def refuse(request: HttpRequest) -> HttpResponse:
+        paths.append(request.path)
+        return text_response(status, "no", headers)
+
+    listener = await mux.serve(("127.0.0.1", 0), None, refuse)
+    one, two = Wires(1), Wires(2)
+    two.port = listener.port
+    async with running(one, acquainted=False):
+        one.knows(two)
+        for cluster in ([], [("X-Etcd-Cluster-ID", "77")]):
+            headers[:] = cluster
+            paths.clear()
+            one.transport.send([response(two, one, 1)])
+            await until(lambda: "/raft" in paths and sum("stream" in path for path in paths) > 4)
+            assert one.host.told_removed == 0
+        headers[:] = [("X-Etcd-Cluster-ID", f"{CLUSTER:x}")]
+        one.transport.send([response(two, one, 1)])
+        await until(lambda: one.host.told_removed == 1)
+    listener.close()
 
 
 async def test_messages_for_others_and_local_ones_are_not_heard() -> None:

@@ -43,9 +43,15 @@ def refusal(identity: Identity, header: Callable[[str], str | None]) -> str | No
     assert own is not None and minimum is not None
     if remote is None or remote_minimum is None or remote < minimum or remote_minimum > own:
         return INCOMPATIBLE_VERSION
-    if header("x-etcd-cluster-id") != f"{identity.cluster_id:x}":
+    if not is_of_cluster(identity, header("x-etcd-cluster-id")):
         return CLUSTER_MISMATCH
     return None
+
+
+def is_of_cluster(identity: Identity, cluster_id: str | None) -> bool:
+    """Does an answer with this X-Etcd-Cluster-ID come from a member of the own cluster? Others answer there too: what
+    has the address now, a proxy on the way."""
+    return cluster_id == f"{identity.cluster_id:x}"
 
 
 def parse_version(text: str) -> Minor | None:

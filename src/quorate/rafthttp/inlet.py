@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from quorate.pkg.jsonlog import get_log
 from quorate.rafthttp.errors import Refused, RemoteProtocolError, RemovedFromCluster
-from quorate.rafthttp.headers import INCOMPATIBLE_VERSION, parse_version, stream_headers
+from quorate.rafthttp.headers import INCOMPATIBLE_VERSION, is_of_cluster, parse_version, stream_headers
 from quorate.rafthttp.limits import REDIAL, SILENCE
 from quorate.rafthttp.link import Link
 from quorate.rafthttp.streams import Decoder, title_of
@@ -103,7 +103,7 @@ class Inlet:
             if version is not None and version >= OLDEST_SERVER:
                 return
             raise Refused("unsupported stream type")
-        if stream.status == 410:
+        if stream.status == 410 and is_of_cluster(self._link.wiring.identity, stream.header("x-etcd-cluster-id")):
             raise RemovedFromCluster
         if stream.status == 404:
             member_id = self._link.wiring.identity.member_id

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 from quorate.api.raftpb import Message, encode_message
 from quorate.rafthttp.errors import Refused, RemovedFromCluster
-from quorate.rafthttp.headers import request_headers
+from quorate.rafthttp.headers import is_of_cluster, request_headers
+from quorate.rafthttp.host import Identity
 from quorate.rafthttp.limits import ANSWER_TIMEOUT, PIPELINE_QUEUE, PIPELINE_WORKERS, REFUSAL_LIMIT
 from quorate.rafthttp.link import Link
 from quorate.transport.http1_client import HttpError, HttpReply
@@ -53,7 +54,7 @@ class Pipeline:
             reply = await link.wiring.client.request(
                 "POST", f"{url}/raft", headers=headers, body=data, timeout=ANSWER_TIMEOUT, body_limit=REFUSAL_LIMIT
             )
-            check_taken(reply)
+            check_taken(link.wiring.identity, reply)
         except (OSError, HttpError, Refused) as error:
             link.failed(url)
             link.down("write", "pipeline", error)
@@ -64,11 +65,11 @@ class Pipeline:
         link.up()
 
 
-def check_taken(reply: HttpReply) -> None:
+def check_taken(identity: Identity, reply: HttpReply) -> None:
     """Raises Refused unless a member has taken what was sent to it."""
     if reply.status == 204:
         return
-    if reply.status == 403:
+    if reply.status == 403 and is_of_cluster(identity, reply.header("x-etcd-cluster-id")):
         raise RemovedFromCluster
     text = reply.body.decode("utf-8", "replace").strip()
     if reply.status == 412:

@@ -37,7 +37,7 @@ async def post_snapshot(link: Link, message: Message, chunks: AsyncIterator[byte
             timeout=SNAPSHOT_ANSWER_TIMEOUT,
             body_limit=REFUSAL_LIMIT,
         )
-        check_taken(reply)
+        check_taken(link.wiring.identity, reply)
     except (OSError, HttpError, Refused) as error:
         log.warn(
             "failed to send database snapshot",
