@@ -175,7 +175,8 @@ def test_times_of_probes() -> None:
     assert probing.parse_answer(real) == pytest.approx(moment, abs=1e-5)
     assert probing.answer(1795239878.5) == b'{"OK":true,"Now":"2026-11-21T05:44:38.5Z"}\n'
     assert probing.answer(1795239878) == b'{"OK":true,"Now":"2026-11-21T05:44:38Z"}\n'
-    for wrong in (b"", b"[]", b"{}", b'{"OK":false,"Now":"2026-11-21T05:44:38Z"}', b'{"OK":true,"Now":5}', b"\xff"):
+    no_time = (b'{"OK":true,"Now":5}', b'{"OK":true,"Now":"0001-01-01T00:00:00"}')
+    for wrong in (b"", b"[]", b"{}", b'{"OK":false,"Now":"2026-11-21T05:44:38Z"}', *no_time, b"\xff", b"[" * 60_000):
         with pytest.raises(ValueError, match=r"."):
             probing.parse_answer(wrong)
 

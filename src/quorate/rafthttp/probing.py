@@ -94,5 +94,5 @@ def parse_answer(body: bytes) -> float:
         if found["OK"] is not True:
             raise ValueError("the member says that it is not well")
         return datetime.fromisoformat(found["Now"]).timestamp()
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, OverflowError, RecursionError) as error:
         raise ValueError(f"no answer to a probe: {body[:80]!r}") from error
