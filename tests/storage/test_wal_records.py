@@ -10,8 +10,9 @@ from quorate.storage.wal import WalSnapshot
 from quorate.storage.wal.record import Encoder, _framed, decode_snapshot, encode_snapshot, scan
 
 U64 = st.integers(0, 2**64 - 1)
+INDEX = st.integers(1, 2**64 - 1)
 ENTRIES = st.lists(
-    st.builds(Entry, U64, U64, st.binary(max_size=40) | st.integers(100, 20_000).map(bytes), st.integers(0, 2)),
+    st.builds(Entry, U64, INDEX, st.binary(max_size=40) | st.integers(100, 20_000).map(bytes), st.integers(0, 2)),
     max_size=6,
 )
 
