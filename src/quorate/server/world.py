@@ -20,7 +20,7 @@ class World:
     rng: random.Random = field(default_factory=random.Random)
     open_backend: Callable[..., Backend] = Backend.open
     load: Load = load
-    segment_bytes: int = SEGMENT_BYTES
-    """Size of a segment of the log."""
     make_writer: Callable[[WAL], WalWriter] = WalWriter
     """Who writes the log; it is started by the server."""
+    segment_bytes: int = SEGMENT_BYTES
+    """Size of a segment of the log."""
