@@ -334,6 +334,26 @@ async def test_the_pipeline_drops_what_does_not_fit_and_says_so() -> None:
         assert one.host.unreachable == [2]
 
 
+async def test_a_message_that_takes_long_does_not_hold_up_the_next_ones() -> None:
+    heard: list[str] = []
+
+    async def listen(request: HttpRequest) -> HttpResponse:
+        if request.path == "/raft":
+            heard.append(request.path)
+            await asyncio.sleep(20)
+        return text_response(404, "no")
+
+    listener = await mux.serve(("127.0.0.1", 0), None, listen)
+    one, two = Wires(1), Wires(2)
+    two.port = listener.port
+    async with running(one, acquainted=False):
+        one.knows(two)
+        for count in range(1, limits.PIPELINE_WORKERS + 1):
+            one.transport.send([response(two, one, count)])
+            await until(lambda count=count: len(heard) == count, 2.0)
+    listener.close()
+
+
 async def test_followers_share_the_encoding_of_what_all_of_them_get() -> None:
     members = [Wires(n) for n in range(1, 5)]
     leader, *followers = members

@@ -26,10 +26,14 @@ class Pipeline:
     def send(self, messages: Sequence[Message]) -> None:
         """Have `messages` sent. What finds no place is dropped, and said to be."""
         room = PIPELINE_QUEUE - len(self._queue)
-        self._queue.extend(messages[:room])
+        taken = messages[:room]
+        self._queue.extend(taken)
         if len(messages) > room:
             self._link.dropped(messages[room:])
-        while self._workers < min(PIPELINE_WORKERS, len(self._queue)) and not self._stopped:
+        if self._stopped:
+            return
+        # Those that work already may be stuck with what they have.
+        for _ in range(min(PIPELINE_WORKERS - self._workers, len(taken))):
             self._workers += 1
             self._link.wiring.spawn(self._work())
 
