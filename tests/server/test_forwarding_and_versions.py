@@ -139,6 +139,21 @@ async def test_a_leader_that_cannot_be_reached_is_sought_for_a_request_timeout(
         await server.members.promote(5)
 
 
+async def test_a_member_that_stops_leading_meanwhile_leaves_the_verdict_to_who_leads(
+    start_server: StartServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with a_peer(saying([{"id": 5, "peerURLs": ["http://a:1"]}])) as url:
+        server = await start_server()
+        monkeypatch.setitem(server.cluster._members, 77, Member(77, (url,), name="leader"))
+
+        async def lose(timeout: float) -> None:
+            server.node.raft.become_follower(server.term + 1, 77)
+            server.leadership.led_by(77)
+
+        monkeypatch.setattr(server, "catch_up", lose)
+        assert await server.members.promote(5) == [Member(5, ("http://a:1",))]
+
+
 async def test_a_lone_leader_has_nobody_to_hand_over_to(start_server: StartServer) -> None:
     server = await start_server()
     async with asyncio.timeout(1.0):

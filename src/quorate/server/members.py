@@ -9,6 +9,7 @@ A change is judged once more where it is applied (`membership.Cluster.validate`)
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -88,7 +89,8 @@ class Members:
         """Make a learner a voter. Raises MemberNotFound, LearnerNotReady, MemberNotLearner, NotEnoughStarted,
         TimeoutWaitApplied; forwarded also NoLeader, Timeout, Stopped."""
         if self._server.is_leader:
-            return await self._promote_here(number)
+            with contextlib.suppress(errors.NotLeader):  # any more
+                return await self._promote_here(number)
         return await self._forward_promote(number)
 
     async def _promote_here(self, number: int) -> Sequence[Member]:
@@ -102,8 +104,10 @@ class Members:
         return server.cluster.members()
 
     def _check_ready(self, number: int) -> None:
-        """Raises MemberNotFound for who is none to raft, LearnerNotReady for who lags too far behind."""
+        """Raises NotLeader; MemberNotFound for who is none to raft, LearnerNotReady for who lags too far behind."""
         progress = self._server.node.status().progress
+        if not progress:
+            raise errors.NotLeader()
         if number not in progress:
             raise errors.MemberNotFound()
         leader = progress[self._server.member_id].match
