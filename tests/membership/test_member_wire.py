@@ -38,7 +38,14 @@ def test_members_come_out_by_id_whatever_their_order() -> None:
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"{}", b"[1]", b"null", b'[{"id":[]}]', b'[{"id":1,"peerURLs":3}]', b"[" * 100_000]
+    "body",
+    [
+        *(b"", b"{}", b"[1]", b"null", b"[" * 100_000),
+        *(b'[{"id":%b}]' % wrong for wrong in (b"[]", b"1e400", b"1.5", b"true", b'"1"', b"-1", b"null")),
+        *(b'[{"id":1,"peerURLs":%b}]' % wrong for wrong in (b"3", b'"http://a:1"', b"[1]", b"{}", b'["x",null]')),
+        *(b'[{"id":1,"clientURLs":%b}]' % wrong for wrong in (b"false", b"[[]]")),
+        *(b'[{"id":1,"name":%b}]' % wrong for wrong in (b"3", b"[]")),
+    ],
 )
 def test_what_is_no_list_of_members_is_refused(body: bytes) -> None:
     with pytest.raises(ValueError):
