@@ -452,6 +452,8 @@ def test_followers_pass_on_what_is_for_the_leader() -> None:
     assert (proposal.type, proposal.to, proposal.from_, proposal.term) == (T.PROP, 1, 2, 0)
     assert proposal.entries == [Entry(0, 0, b"x"), Entry(0, 0, b"y")]
     assert (transfer.type, transfer.to, transfer.from_) == (T.TRANSFER_LEADER, 1, 3)
+    node.step(Message(T.TRANSFER_LEADER, to=2, from_=3, term=2))  # of a member that took this one for the leader
+    assert [(m.type, m.to, m.from_, m.term) for m in run(node)] == [(T.TRANSFER_LEADER, 1, 3, 2)]
     node.raft.disable_proposal_forwarding = True
     with pytest.raises(ProposalDropped):
         node.propose(b"x")

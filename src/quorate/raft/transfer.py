@@ -45,6 +45,7 @@ def forward_transfer(raft: Raft, m: Message) -> None:
         raft.logger.info(f"{raft.id:x} no leader at term {raft.term}; dropping leader transfer msg")
         return
     m.to = raft.lead
+    m.term = 0  # passed on already, it has one
     raft.send(m)
 
 
