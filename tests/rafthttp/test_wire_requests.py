@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 import pytest
 from wires_support import CLUSTER, Wires, append, response, running, until
 
-from quorate.api.raftpb import ConfState, Message, MessageType, Snapshot, encode_message
+from quorate.api.raftpb import ConfState, Entry, Message, MessageType, Snapshot, encode_message
 from quorate.rafthttp import probing
 from quorate.rafthttp.limits import REMOTES_LIMIT, SNAPSHOT_MESSAGE_LIMIT
 from quorate.transport.http1_client import HttpClient, HttpReply
@@ -105,6 +105,36 @@ async def test_bodies_that_are_no_message_for_this_member(one: Wires, client: Ht
         assert (reply.status, reply.body) == (500, b"error processing raft message\n")
         assert find_header(reply.headers, "connection") == "close"
     assert one.host.messages == []
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        Message(MessageType.HEARTBEAT_RESP, 1, 0, 3),
+        Message(MessageType.PRE_VOTE, 1, 2, 0, 1, 9),
+        Message(MessageType.PROP, 1, 2, 3, entries=[Entry(0, 0, b"x")]),
+        Message(MessageType.READ_INDEX, 1, 2, 0),
+        Message(MessageType.APP, 1, 2, 3, 3, 10, [Entry(3, 12)]),
+        Message(MessageType.APP, 1, 2, 3, 3, 10, [Entry(3, 11), Entry(3, 13)]),
+    ],
+    ids=lambda message: message.type.text,
+)
+async def test_what_no_member_says_is_not_heard(one: Wires, client: HttpClient, message: Message) -> None:
+    reply = await ask(client, one, "POST", "/raft", encode_message(message))
+    assert (reply.status, reply.body) == (500, b"error processing raft message\n")
+    assert one.host.messages == []
+
+
+async def test_what_members_pass_on_for_others_is_heard(one: Wires, client: HttpClient) -> None:
+    said = [
+        Message(MessageType.PROP, 1, 1, entries=[Entry(0, 0, b"x"), Entry(0, 0, b"y")]),
+        Message(MessageType.READ_INDEX, 1, 1, entries=[Entry(0, 0, b"12345678")]),
+        Message(MessageType.TRANSFER_LEADER, 1, 1, 3),
+        Message(MessageType.APP, 1, 2, 3, 3, 10, [Entry(3, 11), Entry(3, 12)]),
+    ]
+    for message in said:
+        assert (await ask(client, one, "POST", "/raft", encode_message(message))).status == 204
+    assert one.host.messages == said
 
 
 def snapshot(to: int = 1, sender: int = 2) -> bytes:

@@ -19,6 +19,9 @@ from quorate.rafthttp.streams import Blocks
 
 _LENGTH = Struct(">Q")
 
+WITHOUT_TERM = (MessageType.PROP, MessageType.READ_INDEX)
+"""Passed on to whoever leads, in whatever term."""
+
 
 def framed(message: Message) -> bytes:
     """`message` behind its size."""
@@ -65,6 +68,16 @@ class MessageDecoder:
                 messages.append(message)
         self._intake.keep(data, at, need)
         return messages
+
+
+def is_sound(message: Message) -> bool:
+    """Can a member have said this? Raft takes it for granted: what it asserts of others' messages stops the member."""
+    kind, entries = message.type, message.entries
+    if not message.from_ or (message.term == 0) != (kind in WITHOUT_TERM):
+        return False
+    if kind == MessageType.APP and entries:
+        return entries[0].index == message.index + 1 and entries[-1].index == message.index + len(entries)
+    return kind != MessageType.READ_INDEX or len(entries) == 1
 
 
 def decoded(data: bytes) -> Message:

@@ -12,6 +12,7 @@ from quorate.rafthttp.handlers import Handlers
 from quorate.rafthttp.host import Host, Identity
 from quorate.rafthttp.limits import DIAL_TIMEOUT, PROBE_INTERVAL, REMOTES_LIMIT
 from quorate.rafthttp.link import Counters, Link, Wiring
+from quorate.rafthttp.messages import is_sound
 from quorate.rafthttp.peer import Peer, Remote
 from quorate.rafthttp.streams import Blocks
 from quorate.transport.http1_client import HttpClient
@@ -192,6 +193,9 @@ class Transport:
         if message.to != self._identity.member_id:
             log.warn("rejected Raft message to mismatch member", mismatch_member_id=f"{message.to:x}")
             return "cannot process message to mismatch member"
+        if not is_sound(message):
+            log.warn("rejected Raft message that no member sends", type=message.type.text, **self._names(message.from_))
+            return "cannot process message that no member sends"
         return None
 
     # What the wires need.
