@@ -5,8 +5,10 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 ARGS ?=
 FAULTS ?= 44
+SEEDS ?= 1..2000
+JOBS ?= 2
 
-.PHONY: run test cluster soak-cluster check format bench bench-cluster proto clean
+.PHONY: run test cluster soak-cluster sim check format bench bench-cluster proto clean
 
 run: $(VENV)/.run   ## start a member on 127.0.0.1:2379 (clients) and :2380 (peers); ARGS="--flag=..." adds flags
 	exec $(BIN)/etcd $(ARGS)
@@ -19,6 +21,9 @@ cluster: $(VENV)/.run ## start three members, with clients at ports 2379, 22379,
 
 soak-cluster: $(VENV)/.dev ## kill, freeze and cut off members of clusters of three and five under load, for minutes
 	QUORATE_CLUSTER_FAULTS=$(FAULTS) QUORATE_CLUSTER_SIZES=3,5 $(BIN)/python -m pytest tests/cluster/test_cluster_faults.py -s $(ARGS)
+
+sim: $(VENV)/.dev ## whole clusters in a simulated world with faults, a run for each seed; SEEDS=A..B JOBS=N
+	$(BIN)/python -m quorate.testing.sim --seeds $(SEEDS) --jobs $(JOBS) $(ARGS)
 
 check: $(VENV)/.dev ## format, lint, types, floors, generated modules
 	$(BIN)/ruff format --check .

@@ -6,6 +6,10 @@
 - `disk`       what was not synced may vanish or tear, on `content`; `rows` the backend on it, with `tables` for a file;
                `log_writer` the thread of the log
 - `trace`      one line per event: time, member, what
+- `member`     a machine with a member; `cluster` several, and the clients' machine
+- `clients`    what they ask; `nemesis` what goes wrong meanwhile, both drawn by the seed
+- `invariants` what holds at every turn; `checks` the verdict in the end
+- `run`        one seed; `python -m quorate.testing.sim` many
 
     scheduler = Scheduler(Trace())
     network = Network(scheduler, random.Random(seed))
@@ -16,6 +20,6 @@
     network.isolate("m1"); loop.pause(); loop.crash()   faults
     scheduler.run_until(condition)
 
-It knows asyncio, TCP and disks. It refuses to know what a member is: those who simulate whole members put them on it.
-Code that is simulated takes its chance from dice it is handed, and starts no threads.
+Up to `log_writer` it knows asyncio, TCP and disks, and nothing of what a member is. docs/testing/simulator.md tells how
+to read a seed that fails. Code that is simulated takes its chance from dice it is handed, and starts no threads.
 """

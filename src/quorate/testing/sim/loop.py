@@ -29,9 +29,6 @@ if TYPE_CHECKING:
 TURN_SECONDS = 0.00005
 """Virtual seconds that a turn takes: what comes meanwhile is seen together, in the next one."""
 
-LAST_WAITS = 8
-"""How often a coroutine that is dropped may wait again in its `finally` blocks."""
-
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
@@ -267,10 +264,8 @@ class MemberLoop(asyncio.AbstractEventLoop):
         for thing in self._left:
             if isinstance(thing, asyncio.Task):
                 thing._log_destroy_pending = False  # type: ignore[attr-defined]
-                for _ in range(LAST_WAITS):
-                    with suppress(BaseException):
-                        cast(Coroutine[Any, Any, Any], thing.get_coro()).close()
-                        break
+                with suppress(BaseException):
+                    cast(Coroutine[Any, Any, Any], thing.get_coro()).close()
         self._left.clear()
 
     # Errors.

@@ -20,6 +20,8 @@ from quorate.testing.sim.trace import Trace
 
 SECONDS = 60.0
 """Virtual seconds with clients and faults."""
+LOOK_SECONDS = 1.0
+"""Between two looks whether a member has failed."""
 SIZES = (1, 3, 3, 3, 5)
 
 
@@ -72,7 +74,11 @@ def _play(cluster: SimCluster, workload: SimWorkload, nemesis: Nemesis, seconds:
     cluster.wait_healthy()
     workload.start()
     nemesis.start()
-    cluster.scheduler.run_for(seconds)
+    end = cluster.scheduler.now + seconds
+    while cluster.scheduler.now < end and not deaths(cluster):
+        cluster.scheduler.run_for(min(LOOK_SECONDS, end - cluster.scheduler.now))
+    if found := deaths(cluster):
+        return found
     nemesis.stop()
     cluster.wait_healthy()
     workload.stop()

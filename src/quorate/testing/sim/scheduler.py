@@ -97,12 +97,14 @@ class Scheduler:
     def close(self) -> None:
         """End the simulation: nobody lives any more, and what crashes left behind is let go."""
         self.trace.keep = False
+        kept, sys.unraisablehook = sys.unraisablehook, _say_nothing
         with self._running():
             for member in self._members:
                 member.crash()
             for member in self._members:
                 with self._entered(member):
                     member.let_go()
+        sys.unraisablehook = kept
         self._members.clear()
         self._heap.clear()
 
@@ -192,3 +194,7 @@ class Scheduler:
     def _wall(self) -> float:
         member = self.inside
         return MachineClock().wall(self.now) if member is None else member.clock.wall(member.true_time())
+
+
+def _say_nothing(_: object) -> None:
+    """A coroutine that is dropped may wait in its `finally` blocks, where nobody comes back to it."""

@@ -1,0 +1,85 @@
+"""Whole members under faults that a seed draws, and whether the verdict can be trusted; for more seeds: make sim."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+
+import pytest
+
+from quorate.server.agreement import Agreement
+from quorate.testing.sim import __main__ as command
+from quorate.testing.sim import run
+from quorate.testing.sim.cluster import Settings, SimCluster
+from quorate.testing.sim.disk import DiskFile
+from quorate.testing.sim.run import run_seed
+from quorate.testing.sim.trace import Trace
+
+SECONDS = 12.0
+
+
+@pytest.mark.parametrize("seed", range(1, 21))
+def test_no_promise_is_broken(seed: int) -> None:
+    outcome = run_seed(seed, seconds=SECONDS)
+    assert not outcome.problems, f"seed {seed}: {outcome.drawn}"
+    assert outcome.acknowledged
+
+
+def test_the_same_seed_gives_the_same_trace_whatever_strings_hash_to() -> None:
+    trace = Trace()
+    run_seed(7, seconds=SECONDS, trace=trace)
+    arguments = ["--seed", "7", "--trace", "--seconds", str(SECONDS)]
+    done = subprocess.run(
+        [sys.executable, "-m", "quorate.testing.sim", *arguments],
+        env={**os.environ, "PYTHONHASHSEED": "4242"},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    lines = done.stdout.splitlines()
+    begin = lines.index(trace.lines[0])
+    assert lines[begin : begin + len(trace.lines)] == trace.lines
+
+
+def test_a_member_comes_back_with_what_it_had_promised_after_a_loss_of_power() -> None:
+    cluster = SimCluster(3, 3, Settings(snapshot_count=5, catchup_entries=1))
+    cluster.boot()
+    cluster.wait_healthy()
+    terms = [server.term for server in cluster.servers()]
+    for machine in cluster.members:
+        machine.crash(power=True)
+    assert not cluster.running()
+    cluster.boot()
+    cluster.wait_healthy()
+    assert all(machine.lives == 2 for machine in cluster.members)
+    assert max(server.term for server in cluster.servers()) > max(terms)
+    cluster.close()
+
+
+def read_without_asking(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Agreement, "read_barrier", lambda self: None)
+
+
+def sync_nothing(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(DiskFile, "sync", lambda self: None)
+
+
+@pytest.mark.parametrize(("plant", "seed"), [(read_without_asking, 4), (sync_nothing, 1)])
+def test_a_planted_bug_is_caught(
+    plant: Callable[[pytest.MonkeyPatch], None], seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plant(monkeypatch)
+    assert run_seed(seed).problems
+
+
+def test_a_failing_seed_is_named_and_fails_the_command(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(run, "judge", lambda *_, **__: ["all is lost"])
+    assert command.main(["--seeds", "2..3", "--seconds", "1"]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[:2] == ["seed 2: all is lost", "seed 3: all is lost"]
+    assert lines[-1] == "0 passed, 2 failed"
