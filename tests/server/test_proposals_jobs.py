@@ -69,6 +69,27 @@ async def test_jobs_run_one_after_the_other_and_give_their_result() -> None:
     assert not failures
 
 
+async def test_a_job_is_given_up_when_nobody_waits_for_it_any_more() -> None:
+    jobs = Jobs(asyncio.get_running_loop(), lambda error: None)
+    order: list[str] = []
+
+    def job(name: str) -> Generator[None, None, None]:
+        try:
+            for _ in range(100):
+                order.append(name)
+                yield
+        finally:
+            order.append("end")
+
+    first, waiting, last = [jobs.submit(job(name), 0.0) for name in "abc"]
+    while not order:  # noqa: ASYNC110
+        await asyncio.sleep(0)
+    first.cancel()
+    waiting.cancel()
+    await last
+    assert order == ["a", "end", *["c"] * 100, "end"]
+
+
 async def test_a_job_that_breaks_is_reported() -> None:
     failures: list[BaseException] = []
     failed = asyncio.Event()

@@ -36,8 +36,8 @@ class Jobs:
         self._next_bite: asyncio.Handle | None = None
 
     def submit(self, job: Job, pause: float = BITE_PAUSE) -> asyncio.Future[Any]:
-        """Start `job` behind those that run; the future gets what it returns with its last bite. `pause` is in
-        seconds: longer for what nobody waits for."""
+        """Start `job` behind those that run; the future gets what it returns with its last bite, and cancelling it
+        gives the job up. `pause` is in seconds: longer for what nobody waits for."""
         done: asyncio.Future[Any] = self._loop.create_future()
         self._jobs.append((job, done, pause))
         if len(self._jobs) == 1:
@@ -75,6 +75,11 @@ class Jobs:
         if self._stopped:
             return
         job, done, pause = self._jobs[0]
+        if done.cancelled():
+            job.close()
+            self._jobs.popleft()
+            self._next()
+            return
         try:
             next(job)
         except StopIteration as end:
