@@ -7,7 +7,7 @@
                `log_writer` the thread of the log
 - `trace`      one line per event: time, member, what
 - `member`     a machine with a member; `cluster` several, and the clients' machine
-- `clients`    what they ask; `nemesis` what goes wrong meanwhile, both drawn by the seed
+- `clients`    what they ask; `nemesis` what goes wrong meanwhile, both drawn by the seed; `operator` replaces members
 - `invariants` what holds at every turn; `checks` the verdict in the end
 - `run`        one seed; `python -m quorate.testing.sim` many
 

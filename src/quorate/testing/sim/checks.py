@@ -37,12 +37,12 @@ def judge(cluster: SimCluster, workload: SimWorkload, *, leases_may_end_early: b
 
 
 def deaths(cluster: SimCluster) -> list[str]:
-    """Members that could not go on although their disk was not told to fail."""
+    """Members that could not go on, and should have."""
     return [
         f"{death.name} failed at {death.time:.3f}: {death.failure!r}"
         for machine in cluster.members
         for death in machine.deaths
-        if not death.trouble
+        if not death.expected
     ]
 
 

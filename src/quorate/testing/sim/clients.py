@@ -41,6 +41,10 @@ class SimWorkload(Workload):
     def watch(self, member: int) -> None:
         self._sim.scheduler.run(self._sim.client_loop, self._spawn_watch(member))
 
+    async def ask(self, member: int, request: Any) -> Any:
+        """The answer. Raises Status."""
+        return await self._call(member, request)
+
     async def try_to(self, member: int, request: Any) -> None:
         """Ask for something that may be refused."""
         with suppress(Status):

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
+from typing import Any
 
 from quorate.server import Server, ServerConfig
 from quorate.storage.wal import SEGMENT_BYTES
@@ -66,25 +67,35 @@ class SimCluster:
         self.network = Network(self.scheduler, Random(f"{self.seed}/network"))
         self.invariants = Invariants()
         self.members: list[Machine] = []
-        names = [f"m{number}" for number in range(1, self.size + 1)]
-        peers = {name: [f"http://10.0.0.{number}:{PEER_PORT}"] for number, name in enumerate(names, 1)}
-        for number, name in enumerate(names, 1):
-            self.network.host(name, f"10.0.0.{number}")
-            config = _config(self.settings, name, f"10.0.0.{number}", peers)
-            disk = Disk(Random(f"{self.seed}/{name}/disk"))
-            machine = Machine(
-                self.network,
-                config,
-                disk,
-                str(self.seed),
-                self.invariants.observe,
-                self.invariants.begins,
-                self.settings.segment_bytes,
-            )
-            self.members.append(machine)
+        self._machines = 0
+        peers = {f"m{number}": [_peer_url(number)] for number in range(1, self.size + 1)}
+        self.members = [self._machine(peers) for _ in range(self.size)]
         self.network.host(CLIENTS, "10.0.1.1")
         self.client_loop: MemberLoop = self.scheduler.member(CLIENTS)
         self.network.host(CLIENTS).attach(self.client_loop)
+
+    def new_machine(self) -> Machine:
+        """One for a member that is to join: `joining` tells it of the others, then it takes its place in `members`."""
+        return self._machine({f"m{self._machines + 1}": [_peer_url(self._machines + 1)]})
+
+    def joining(self, config: ServerConfig, members: Sequence[Any]) -> ServerConfig:
+        """The settings of a member that joins those of an answer to MemberList, itself among them."""
+        peers = {member.name or config.name: list(member.peerURLs) for member in members}
+        return replace(config, initial_cluster=peers, joining=True)
+
+    def _machine(self, peers: dict[str, list[str]]) -> Machine:
+        self._machines += 1
+        name, address = f"m{self._machines}", _address(self._machines)
+        self.network.host(name, address)
+        return Machine(
+            self.network,
+            _config(self.settings, name, address, peers),
+            Disk(Random(f"{self.seed}/{name}/disk")),
+            str(self.seed),
+            self.invariants.observe,
+            self.invariants.begins,
+            self.settings.segment_bytes,
+        )
 
     @property
     def names(self) -> list[str]:
@@ -113,8 +124,9 @@ class SimCluster:
 
     def healthy(self) -> bool:
         """All members serve and follow one leader."""
-        leaders = {machine.server.leader_id if machine.server else 0 for machine in self.members}
-        return all(machine.ready for machine in self.members) and len(leaders) == 1 and 0 not in leaders
+        leaders = {machine.server.leader_id if machine.server else 0 for machine in self.members if not machine.removed}
+        ready = all(machine.ready or machine.removed for machine in self.members)
+        return ready and len(leaders) == 1 and 0 not in leaders
 
     def level(self) -> bool:
         """All members have applied the same entries."""
@@ -147,10 +159,18 @@ class SimCluster:
 
     def channel(self, number: int) -> Channel:
         """From the clients' machine to a member."""
-        return Channel(f"10.0.0.{number + 1}", CLIENT_PORT)
+        return Channel(_address(number + 1), CLIENT_PORT)
 
     def close(self) -> None:
         self.scheduler.close()
+
+
+def _address(number: int) -> str:
+    return f"10.0.0.{number}"
+
+
+def _peer_url(number: int) -> str:
+    return f"http://{_address(number)}:{PEER_PORT}"
 
 
 def _config(settings: Settings, name: str, address: str, peers: dict[str, list[str]]) -> ServerConfig:
@@ -168,8 +188,3 @@ def _config(settings: Settings, name: str, address: str, peers: dict[str, list[s
         backend_batch_interval=settings.batch_interval,
         backend_batch_limit=settings.batch_limit,
     )
-
-
-def names_of(cluster: SimCluster, numbers: Sequence[int]) -> list[str]:
-    """The machines of some members."""
-    return [cluster.members[number].name for number in numbers]

@@ -14,6 +14,7 @@ from random import Random
 
 from quorate.etcdhttp import ClientHandler, PeerHandler
 from quorate.server import Server, ServerConfig
+from quorate.server.peers import MemberRemoved
 from quorate.server.world import World
 from quorate.storage.wal import SEGMENT_BYTES, WAL, WalWriter
 from quorate.testing.sim.disk import Crashed, Disk
@@ -44,12 +45,12 @@ class Process:
 
 @dataclass(frozen=True, slots=True)
 class Death:
-    """A process that ended by itself. `trouble` tells that the disk had failed it."""
+    """A process that ended by itself. It was `expected` when its disk had been told to fail, or somebody removed it."""
 
     time: float
     name: str
     failure: BaseException
-    trouble: bool
+    expected: bool
 
 
 @dataclass
@@ -70,6 +71,10 @@ class Machine:
     crash_after: int | None = None
     """Operations of the disk until the process dies in the middle of one."""
     crash_with_power: bool = False
+    leaving: bool = False
+    """Somebody has asked for it to be removed from the cluster."""
+    removed: bool = False
+    """It was, and is off for good."""
     disk_failed: bool = False
     """The disk has been told to fail in this life of the process."""
 
@@ -93,7 +98,7 @@ class Machine:
 
     def boot(self) -> None:
         """Start a process, unless there is one."""
-        if self.alive:
+        if self.alive or self.removed:
             return
         self.lives += 1
         loop = self.network.scheduler.member(self.name)
@@ -113,6 +118,11 @@ class Machine:
         else:
             self.disk.crash()
         self.crash_after = None
+
+    def retire(self) -> None:
+        """Its member is removed: end it."""
+        self.removed = True
+        self.crash()
 
     # Inside.
 
@@ -173,7 +183,9 @@ class Machine:
         process.failure = error
         process.loop.note(f"fails: {error!r}")
         scheduler = self.network.scheduler
-        self.deaths.append(Death(scheduler.now, self.name, error, self.disk_failed))
+        is_out = isinstance(error, MemberRemoved) or "permanently removed" in str(error)
+        expected = self.disk_failed or (self.leaving and is_out)
+        self.deaths.append(Death(scheduler.now, self.name, error, expected))
         scheduler.at(scheduler.now, self._end, process)
 
     def _end(self, process: Process) -> None:

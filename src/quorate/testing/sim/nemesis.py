@@ -12,6 +12,7 @@ from quorate.api.pb import rpc_pb2 as pb
 from quorate.testing.sim.clients import SimWorkload
 from quorate.testing.sim.cluster import CLIENTS, SimCluster
 from quorate.testing.sim.member import Machine
+from quorate.testing.sim.operator import Operator
 
 REST_SECONDS = (0.2, 0.5, 1.0, 3.0, 8.0)
 HOLD_SECONDS = (0.2, 1.0, 3.0, 10.0)
@@ -32,6 +33,7 @@ class Nemesis:
         self._cluster = cluster
         self._workload = workload
         self._dice = dice
+        self.operator = Operator(cluster, workload, dice)
         self._rest = dice.choice(REST_SECONDS)
         self._hold = dice.choice(HOLD_SECONDS)
         self._stopped = True
@@ -55,6 +57,7 @@ class Nemesis:
             "clock leap": self._clock_leap,
             "wall clock": self._wall_clock,
             "move leader": self._move_leader,
+            "replace": self._replace,
         }
         self.kinds = [kind for kind in self._doings if dice.random() < SHARE]
         """Those of this run."""
@@ -230,6 +233,9 @@ class Nemesis:
             process.loop.note(f"wall clock {process.loop.clock.wall_offset:+.0f}")
 
     # What operators do.
+
+    def _replace(self) -> None:
+        self.operator.replace(self._some())
 
     def _move_leader(self) -> None:
         leader = self._cluster.leader()

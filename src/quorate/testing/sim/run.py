@@ -14,7 +14,7 @@ from random import Random
 from quorate.pkg.jsonlog import ROOT
 from quorate.testing.sim.checks import deaths, judge
 from quorate.testing.sim.clients import SimWorkload
-from quorate.testing.sim.cluster import Settings, SimCluster
+from quorate.testing.sim.cluster import HEALTHY_SECONDS, Settings, SimCluster
 from quorate.testing.sim.nemesis import Nemesis
 from quorate.testing.sim.trace import Trace
 
@@ -80,6 +80,7 @@ def _play(cluster: SimCluster, workload: SimWorkload, nemesis: Nemesis, seconds:
     if found := deaths(cluster):
         return found
     nemesis.stop()
+    cluster.scheduler.run_until(lambda: not nemesis.operator.busy, HEALTHY_SECONDS)
     cluster.wait_healthy()
     workload.stop()
     cluster.wait_healthy()

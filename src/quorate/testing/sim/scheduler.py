@@ -104,9 +104,10 @@ class Scheduler:
             for member in self._members:
                 with self._entered(member):
                     member.let_go()
-        sys.unraisablehook = kept
         self._members.clear()
         self._heap.clear()
+        gc.collect()
+        sys.unraisablehook = kept
 
     def push(self, when: float, owner: MemberLoop | None, what: Any, args: tuple[Any, ...]) -> None:
         """Queue a callback (no owner) or a timer of `owner`."""
