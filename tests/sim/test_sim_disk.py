@@ -10,7 +10,7 @@ from random import Random
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from quorate.storage.files import File, FileLocked, Files, OsFiles
@@ -53,7 +53,12 @@ OPS = st.one_of(
     st.tuples(st.just("read"), st.integers(0, 1200), st.integers(0, 1200)),
     st.tuples(st.sampled_from(["truncate", "preallocate"]), st.integers(1, 1500)),
     st.tuples(st.sampled_from(["sync", "size", "lock"])),
-    st.tuples(st.just("rename"), st.sampled_from([("a", "b"), ("e/b", "e/a"), ("a", "a"), ("n", "a"), ("a", "e")])),
+    st.tuples(
+        st.just("rename"),
+        st.sampled_from(
+            [("a", "b"), ("e/b", "e/a"), ("a", "a"), ("n", "a"), ("a", "e"), ("e", "a"), ("e", "x"), ("e", "e")]
+        ),
+    ),
     st.tuples(st.just("unlink"), st.sampled_from(["a", "b", "e/a", "none", "no/a"])),
     st.tuples(st.just("list"), st.sampled_from(["", "e", "none"])),
     st.tuples(st.just("sync_directory"), st.sampled_from(["", "e", "none"])),
@@ -87,6 +92,8 @@ class Caller:
 
 @settings(max_examples=150, deadline=None)
 @given(ops=st.lists(OPS, max_size=25))
+@example(ops=[("open", "a", False, True), ("open", "e/a", False, True), ("rename", ("a", "e"))])
+@example(ops=[("open", "a", True, False), ("rename", ("e", "a"))])
 def test_without_faults_it_is_a_file_system_as_any(tmp_path_factory: pytest.TempPathFactory, ops: list[Any]) -> None:
     disk, _ = made()
     real = Caller(OsFiles(), str(tmp_path_factory.mktemp("disk")))

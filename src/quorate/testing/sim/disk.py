@@ -186,10 +186,15 @@ class Mount:
         node, replaced = parent.names.get(name), parent.names.get(new_name)
         if node is None:
             fail(errno.ENOENT, old)
-        if isinstance(replaced, Directory) and (replaced.names or not isinstance(node, Directory)):
-            fail(errno.ENOTEMPTY if replaced.names else errno.EISDIR, new)
-        if name != new_name:
-            parent.change({name: None, new_name: node})
+        if node is replaced:
+            return
+        if isinstance(replaced, Directory) and not isinstance(node, Directory):
+            fail(errno.EISDIR, new)
+        if isinstance(replaced, Inode) and isinstance(node, Directory):
+            fail(errno.ENOTDIR, new)
+        if isinstance(replaced, Directory) and replaced.names:
+            fail(errno.ENOTEMPTY, new)
+        parent.change({name: None, new_name: node})
 
     def unlink(self, path: str) -> None:
         self.at("unlink", path)
