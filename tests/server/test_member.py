@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import threading
 from collections.abc import Callable
@@ -22,6 +23,7 @@ from quorate.storage import files
 from quorate.storage.wal import WAL, WalError
 from quorate.storage.wal.record import ENTRY, SNAPSHOT, scan
 from quorate.testing.process import free_port
+from quorate.transport.grpc.unary import stop
 
 
 async def put(server: Server, key: bytes, value: bytes = b"v", lease: int = 0) -> int:
@@ -344,3 +346,23 @@ def _key_bucket():  # type: ignore[no-untyped-def]
     from quorate.storage.schema import KEY
 
     return KEY
+
+
+async def test_a_read_that_was_stopped_leaves_no_error_that_nobody_saw(
+    start_server: StartServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = await start_server()
+    loop = asyncio.get_running_loop()
+    barrier = loop.create_future()
+    monkeypatch.setattr(server, "read_barrier", lambda: barrier)
+    complaints: list[dict[str, Any]] = []
+    loop.set_exception_handler(lambda _, context: complaints.append(context))
+    reader = server.fresh()
+    reader.send(None)
+    stop(reader)  # as a unary call whose deadline has passed
+    barrier.set_exception(errors.LeaderChanged())
+    assert barrier.exception()
+    for _ in range(3):
+        await asyncio.sleep(0)
+    gc.collect()
+    assert not complaints

@@ -200,8 +200,13 @@ class Agreement:
 
     async def fresh(self) -> None:
         """Return once local state holds everything acknowledged before the call. May be cancelled."""
-        if (barrier := self.read_barrier()) is not None:
-            await asyncio.shield(barrier)
+        if (barrier := self.read_barrier()) is None:
+            return
+        shielded = asyncio.shield(barrier)
+        try:
+            await shielded
+        finally:
+            shielded.cancel()  # whoever stops this coroutine need not be a task, and then nobody else does
 
     # The turn.
 
