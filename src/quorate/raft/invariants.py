@@ -145,9 +145,11 @@ class Ledger:
 
     def observe(self, raft: Raft) -> None:
         """To be called after every step of every member."""
-        check(raft)
         now = view(raft)
         before = self._views.get(raft.id)
+        if now == before and raft.role == FOLLOWER:
+            return  # nothing came but heartbeats
+        check(raft)
         if before is not None:
             check_step(before, now)
             term = raft.log.term(before.committed)

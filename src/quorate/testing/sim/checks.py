@@ -4,12 +4,15 @@ can only be seen from inside."""
 from __future__ import annotations
 
 from quorate.api.errors import EtcdError
+from quorate.api.pb import rpc_pb2 as pb
 from quorate.server import Server
 from quorate.testing.sim.clients import SimWorkload
 from quorate.testing.sim.cluster import SimCluster
 from quorate.testing.verdict import EXPIRY_SECONDS, compare_stories, read_story, shortened
 
 LEVEL_SECONDS = 30.0
+LIVE_SECONDS = 5.0
+"""Virtual seconds in which a healthy cluster must commit something, whichever member is asked."""
 
 
 def judge(cluster: SimCluster, workload: SimWorkload, *, leases_may_end_early: bool) -> list[str]:
@@ -34,6 +37,19 @@ def judge(cluster: SimCluster, workload: SimWorkload, *, leases_may_end_early: b
         stories[number] = scheduler.run(cluster.client_loop, read_story(channel, revision))
         scheduler.run(cluster.client_loop, channel.close())
     return shortened(problems + compare_stories(workload, stories))
+
+
+def stalled(cluster: SimCluster, workload: SimWorkload) -> list[str]:
+    """Members through which a healthy cluster commits nothing."""
+    problems = []
+    for number in cluster.running():
+        deadline = cluster.scheduler.now + LIVE_SECONDS
+        request = pb.DeleteRangeRequest(key=b"nothing")  # a full quota forbids to write, never to delete
+        while not cluster.scheduler.run(cluster.client_loop, workload.try_to(number, request)):
+            if cluster.scheduler.now > deadline:
+                problems.append(f"nothing is committed through {cluster.members[number].name}")
+                break
+    return problems
 
 
 def deaths(cluster: SimCluster) -> list[str]:

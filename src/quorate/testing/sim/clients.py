@@ -45,10 +45,12 @@ class SimWorkload(Workload):
         """The answer. Raises Status."""
         return await self._call(member, request)
 
-    async def try_to(self, member: int, request: Any) -> None:
-        """Ask for something that may be refused."""
+    async def try_to(self, member: int, request: Any) -> bool:
+        """Ask for something that may be refused; False when it was."""
         with suppress(Status):
             await self._call(member, request)
+            return True
+        return False
 
     def _channel(self, member: int) -> Channel:
         found = self._channels.get(member)

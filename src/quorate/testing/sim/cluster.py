@@ -36,6 +36,9 @@ class Settings:
     batch_interval: float = 0.1
     batch_limit: int = 10_000
     segment_bytes: int = SEGMENT_BYTES
+    quota_bytes: int = 0
+    corrupt_check_time: float = 0.0
+    compact_hash_check_time: float = 60.0
 
     @classmethod
     def draw(cls, dice: Random) -> Settings:
@@ -50,6 +53,9 @@ class Settings:
             batch_interval=dice.choice((0.01, 0.1, 0.1, 2.0)),
             batch_limit=dice.choice((1, 100, 10_000)),
             segment_bytes=dice.choice((4096, 16_384, 262_144, SEGMENT_BYTES)),
+            quota_bytes=dice.choice((0, 0, 0, 300_000, 60_000)),
+            corrupt_check_time=dice.choice((0.0, 3.0, 15.0)),
+            compact_hash_check_time=dice.choice((1.0, 10.0, 60.0)),
         )
 
 
@@ -151,11 +157,19 @@ class SimCluster:
             faults = machine.disk.faults
             faults.write_error = faults.sync_error = faults.slow_sync = 0.0
             faults.capacity = None
-            machine.crash_after = None
+            machine.disk.tell_the_truth()
+            machine.doom = None
+            machine.echo.chance = 0.0
             if machine.process is not None:
                 machine.process.loop.resume()
                 if machine.alive:
                     machine.process.loop.set_clock_rate(1.0)
+
+    def reached(self, point: str) -> None:
+        """Some code is at a crash point. Raises Crashed if its process dies there."""
+        for machine in self.members:
+            if machine.doom is not None and machine.loop is self.scheduler.inside:
+                machine.reach(point)
 
     def channel(self, number: int) -> Channel:
         """From the clients' machine to a member."""
@@ -187,4 +201,7 @@ def _config(settings: Settings, name: str, address: str, peers: dict[str, list[s
         pre_vote=settings.pre_vote,
         backend_batch_interval=settings.batch_interval,
         backend_batch_limit=settings.batch_limit,
+        quota_backend_bytes=settings.quota_bytes,
+        corrupt_check_time=settings.corrupt_check_time,
+        compact_hash_check_time=settings.compact_hash_check_time,
     )

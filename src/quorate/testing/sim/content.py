@@ -107,6 +107,15 @@ class Directory:
         self.stored = dict(self.names)
         self.pending.clear()
 
+    def store_all(self) -> None:
+        """Everything below, too."""
+        self.store()
+        for node in self.names.values():
+            if isinstance(node, Directory):
+                node.store_all()
+            else:
+                node.store()
+
     def lose(self, rng: Random) -> None:
         """The power went: the first changes came through, or any."""
         cut = rng.randint(0, len(self.pending)) if self.pending and rng.random() < 0.5 else None

@@ -9,9 +9,10 @@ plays the operator starts it again.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 
+from quorate.api.raftpb import Message, MessageType
 from quorate.etcdhttp import ClientHandler, PeerHandler
 from quorate.server import Server, ServerConfig
 from quorate.server.peers import MemberRemoved
@@ -45,12 +46,37 @@ class Process:
 
 @dataclass(frozen=True, slots=True)
 class Death:
-    """A process that ended by itself. It was `expected` when its disk had been told to fail, or somebody removed it."""
+    """A process that ended by itself. It was `expected` when its disk had been told to fail or had rotten bits, or
+    somebody removed it."""
 
     time: float
     name: str
     failure: BaseException
     expected: bool
+
+
+@dataclass(slots=True)
+class Doom:
+    """Where the process is to die: when it has passed `point` so many times; any operation of the disk if "".
+    With `power` the machine goes off with it."""
+
+    point: str
+    passes: int
+    power: bool
+
+
+@dataclass(slots=True)
+class Echo:
+    """How often a message of another member is heard a second time, and how many seconds later at most: as when a
+    connection broke behind it and it was sent again."""
+
+    dice: Random
+    chance: float = 0.0
+    seconds: float = 0.0
+
+
+NEVER_REPEATED = frozenset({MessageType.PROP, MessageType.SNAP})
+"""What is asked for is not asked for twice, nor is a database sent twice, by any member."""
 
 
 @dataclass
@@ -68,15 +94,21 @@ class Machine:
     deaths: list[Death] = field(default_factory=list)
     lives: int = 0
     process: Process | None = None
-    crash_after: int | None = None
-    """Operations of the disk until the process dies in the middle of one."""
-    crash_with_power: bool = False
+    member_id: int = 0
+    """Known once it has started."""
+    doom: Doom | None = None
+    echo: Echo = field(init=False)
+    rotten: bool = False
+    """Bits of its log have changed: it must not start on that."""
     leaving: bool = False
     """Somebody has asked for it to be removed from the cluster."""
     removed: bool = False
     """It was, and is off for good."""
     disk_failed: bool = False
     """The disk has been told to fail in this life of the process."""
+
+    def __post_init__(self) -> None:
+        self.echo = Echo(Random(f"{self.seed}/{self.name}/echo"))
 
     @property
     def name(self) -> str:
@@ -85,6 +117,11 @@ class Machine:
     @property
     def alive(self) -> bool:
         return self.process is not None and not self.process.loop.is_closed()
+
+    @property
+    def loop(self) -> MemberLoop | None:
+        """That of the process that lives."""
+        return self.process.loop if self.process is not None and self.alive else None
 
     @property
     def server(self) -> Server | None:
@@ -117,12 +154,18 @@ class Machine:
             self.disk.power_loss()
         else:
             self.disk.crash()
-        self.crash_after = None
+        self.doom = None
 
     def retire(self) -> None:
         """Its member is removed: end it."""
         self.removed = True
         self.crash()
+
+    def reach(self, point: str) -> None:
+        """The process is at a crash point. Raises Crashed if that is where it dies."""
+        if self._dies_at(point):
+            self.disk.crash()
+            raise Crashed(point)
 
     # Inside.
 
@@ -160,6 +203,8 @@ class Machine:
             self.config, process.loop, lambda error: self._fail(process, error), self._world(process.loop)
         )
         process.server = server
+        self.member_id = server.member_id
+        self._let_echo(process.loop, server)
         self.begins(server)
         server.raft.turn_ended = lambda: self.observe(server)
         handler = PeerHandler(server)
@@ -184,7 +229,7 @@ class Machine:
         process.loop.note(f"fails: {error!r}")
         scheduler = self.network.scheduler
         is_out = isinstance(error, MemberRemoved) or "permanently removed" in str(error)
-        expected = self.disk_failed or (self.leaving and is_out)
+        expected = self.disk_failed or self.rotten or (self.leaving and is_out)
         self.deaths.append(Death(scheduler.now, self.name, error, expected))
         scheduler.at(scheduler.now, self._end, process)
 
@@ -198,16 +243,32 @@ class Machine:
 
     def _at_disk(self, operation: str, path: str) -> None:
         self.disk_failed = self.disk_failed or self._disk_fails()
-        if self.crash_after is None:
-            return
-        self.crash_after -= 1
-        if self.crash_after < 0:
-            process, power = self.process, self.crash_with_power
-            self.crash_after = None
-            assert process is not None
-            process.loop.note(f"dies in {operation} {path.rpartition('/')[2]}")
-            process.loop.crash(power=power)
-            if power:
-                scheduler = self.network.scheduler
-                scheduler.at(scheduler.now, self.disk.power_loss)
+        point = "walBeforeSync" if operation == "sync" and path.endswith(".wal") else operation
+        if self._dies_at(point, f"{operation} {path.rpartition('/')[2]}"):
             raise Crashed(f"{operation} {path}")
+
+    def _dies_at(self, point: str, where: str = "") -> bool:
+        """End the process here, if so it is doomed. What its disk makes of it comes next."""
+        doom, process = self.doom, self.process
+        if doom is None or doom.point not in (point, "" if where else point) or process is None:
+            return False
+        doom.passes -= 1
+        if doom.passes >= 0:
+            return False
+        self.doom = None
+        process.loop.note(f"dies at {where or point}")
+        process.loop.crash(power=doom.power)
+        if doom.power:
+            scheduler = self.network.scheduler
+            scheduler.at(scheduler.now, self.disk.power_loss)
+        return True
+
+    def _let_echo(self, loop: MemberLoop, server: Server) -> None:
+        hear, echo = server.raft.receive, self.echo
+
+        def receive(message: Message) -> None:
+            hear(message)
+            if echo.chance and message.type not in NEVER_REPEATED and echo.dice.random() < echo.chance:
+                loop.call_later(echo.dice.uniform(0.0, echo.seconds), hear, replace(message))
+
+        server.raft.receive = receive  # type: ignore[method-assign]

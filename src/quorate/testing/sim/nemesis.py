@@ -9,9 +9,10 @@ from collections.abc import Callable
 from random import Random
 
 from quorate.api.pb import rpc_pb2 as pb
+from quorate.testing.sim import crash_points
 from quorate.testing.sim.clients import SimWorkload
 from quorate.testing.sim.cluster import CLIENTS, SimCluster
-from quorate.testing.sim.member import Machine
+from quorate.testing.sim.member import Doom, Machine
 from quorate.testing.sim.operator import Operator
 
 REST_SECONDS = (0.2, 0.5, 1.0, 3.0, 8.0)
@@ -22,6 +23,7 @@ SHARE = 0.4
 SPARE_BYTES = 20_000
 CRASH_WITHIN = 60
 """Operations of a disk, at most, until a process dies in the middle of one."""
+POINT_KIND = "crash at a point"
 CLOCK_KINDS = frozenset({"clock rate", "clock leap"})
 Undo = Callable[[], object]
 
@@ -42,6 +44,7 @@ class Nemesis:
             "power loss": self._power_loss,
             "crash all": self._crash_all,
             "crash in disk": self._crash_in_disk,
+            POINT_KIND: self._crash_at_point,
             "pause": self._pause,
             "isolate": self._isolate,
             "cut one way": self._cut_one_way,
@@ -50,18 +53,28 @@ class Nemesis:
             "latency": self._latency,
             "loss": self._loss,
             "bandwidth": self._bandwidth,
+            "echo": self._echo,
             "slow disk": self._slow_disk,
             "disk errors": self._disk_errors,
             "full disk": self._full_disk,
+            "lying disk": self._lying_disk,
+            "rotten log": self._rotten_log,
             "clock rate": self._clock_rate,
             "clock leap": self._clock_leap,
             "wall clock": self._wall_clock,
             "move leader": self._move_leader,
             "replace": self._replace,
+            "grow": self._grow,
+            "shrink": self._shrink,
         }
         self.kinds = [kind for kind in self._doings if dice.random() < SHARE]
         """Those of this run."""
         self._weights = [dice.random() for _ in self.kinds]
+
+    @property
+    def needs_points(self) -> bool:
+        """Crash points must be watched."""
+        return POINT_KIND in self.kinds
 
     @property
     def clocks_lie(self) -> bool:
@@ -125,19 +138,28 @@ class Nemesis:
 
     def _power_loss(self) -> Undo:
         machine = self._some()
-        machine.crash(power=True)
+        machine.crash(power=self._may_lose_power(machine))
         return machine.boot
+
+    def _may_lose_power(self, machine: Machine) -> bool:
+        """What a disk that lied had promised would be gone, and no log survives that."""
+        return not machine.disk.faults.lying_sync
 
     def _crash_all(self) -> Undo:
         for machine in self._cluster.members:
-            machine.crash(power=self._dice.random() < 0.5)
+            machine.crash(power=self._dice.random() < 0.5 and self._may_lose_power(machine))
         return self._cluster.boot
 
     def _crash_in_disk(self) -> Undo:
+        return self._doom("", self._dice.randrange(CRASH_WITHIN))
+
+    def _crash_at_point(self) -> Undo:
+        return self._doom(self._dice.choice(crash_points.NAMES), self._dice.choice((0, 0, 1, 5, 20)))
+
+    def _doom(self, point: str, passes: int) -> Undo:
         machine = self._some()
-        machine.crash_after = self._dice.randrange(CRASH_WITHIN)
-        machine.crash_with_power = self._dice.random() < 0.5
-        self._note(f"{machine.name} is to die {machine.crash_after} operations of its disk from now")
+        machine.doom = Doom(point, passes, self._dice.random() < 0.5 and self._may_lose_power(machine))
+        self._note(f"{machine.name} is to die at {point or 'its disk'}, at the next but {passes}")
         return machine.boot
 
     def _pause(self) -> Undo | None:
@@ -190,6 +212,13 @@ class Nemesis:
         self._note(f"bandwidth {link.source.name}>{link.target.name} {link.bandwidth:g}")
         return lambda: setattr(link, "bandwidth", None)
 
+    def _echo(self) -> Undo:
+        machine = self._some()
+        echo = machine.echo
+        echo.chance, echo.seconds = self._dice.choice((0.01, 0.1, 0.5)), self._dice.choice((0.01, 0.5, 5.0))
+        self._note(f"{machine.name} hears twice {echo.chance} {echo.seconds}")
+        return lambda: setattr(echo, "chance", 0.0)
+
     # Disks.
 
     def _slow_disk(self) -> Undo:
@@ -211,6 +240,30 @@ class Nemesis:
         disk = self._some().disk
         disk.faults.capacity = disk.used() + self._dice.randrange(SPARE_BYTES)
         return lambda: setattr(disk.faults, "capacity", None)
+
+    def _lying_disk(self) -> Undo:
+        """Syncs that return with nothing on the platter, where it gets late."""
+        machine = self._some()
+        if machine.doom is None:
+            machine.disk.faults.lying_sync = self._dice.choice((0.1, 1.0))
+            self._note(f"{machine.name} disk lies {machine.disk.faults.lying_sync}")
+        return machine.disk.tell_the_truth
+
+    def _rotten_log(self) -> Undo | None:
+        """A bit of a closed segment changes while the member is down. It must refuse to start, and be replaced."""
+        machine = self._some()
+        if len(self._cluster.running()) < 3 or not self.operator.can_replace(machine):
+            return None
+        machine.crash()
+        directory = str(machine.config.wal_path)
+        closed = [name for name in machine.disk.mount().list(directory) if name.endswith(".wal")][:-1]
+        if closed:
+            path = f"{directory}/{self._dice.choice(closed)}"
+            offset = machine.disk.rot(path)
+            machine.rotten = True
+            self._note(f"{machine.name} bits rot in {path} at {offset}")
+            self.operator.replace(machine)
+        return machine.boot
 
     # Clocks.
 
@@ -236,6 +289,12 @@ class Nemesis:
 
     def _replace(self) -> None:
         self.operator.replace(self._some())
+
+    def _grow(self) -> None:
+        self.operator.grow()
+
+    def _shrink(self) -> None:
+        self.operator.shrink(self._some())
 
     def _move_leader(self) -> None:
         leader = self._cluster.leader()

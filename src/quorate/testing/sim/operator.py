@@ -1,4 +1,4 @@
-"""An operator who replaces members: one at a time, by asking again and again until it is done.
+"""An operator who adds, removes and replaces members: one at a time, by asking again and again until it is done.
 
 What was asked may have been done although the answer was lost, so each step begins with a look at the list of members.
 """
@@ -6,6 +6,7 @@ What was asked may have been done although the answer was lost, so each step beg
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from random import Random
 from typing import Any
 
@@ -17,8 +18,9 @@ from quorate.transport.grpc import Status
 
 PATIENCE_SECONDS = 0.5
 """Between two tries."""
-MOST_REPLACED = 3
-"""Members that are replaced in one run."""
+MOST_CHANGES = 4
+"""Changes of the members in one run."""
+MOST_MEMBERS = 7
 
 
 class Operator:
@@ -29,47 +31,79 @@ class Operator:
         self._cluster = cluster
         self._workload = workload
         self._dice = dice
-        self._replaced = 0
+        self._changes = 0
 
     def replace(self, old: Machine) -> None:
         """Begin to replace a member by one on a new machine, unless something of that kind is under way."""
-        if self.busy or old.removed or old.server is None or self._replaced == MOST_REPLACED:
-            return
-        self.busy = True
-        self._replaced += 1
-        self._cluster.client_loop.create_task(self._replace(old, old.server.member_id))
+        if self._may_begin(old):
+            self._begin(old, self._cluster.new_machine())
 
-    async def _replace(self, old: Machine, old_id: int) -> None:
-        new = self._cluster.new_machine()
-        url = new.config.peer_urls[0]
-        add_first = self._cluster.size == 1 or self._dice.random() < 0.5
-        as_learner = self._cluster.size == 1 or self._dice.random() < 0.5  # two voters need each other
-        old.leaving = True
-        self._cluster.scheduler.note("sim", f"replace {old.name} by {new.name}{' as a learner' if as_learner else ''}")
+    def shrink(self, old: Machine) -> None:
+        """Begin to remove a member, as `replace`; not the last but one."""
+        if self._may_begin(old) and len(self._cluster.running()) > 2:
+            self._begin(old, None)
+
+    def grow(self) -> None:
+        """Begin to add a member, as `replace`; not beyond MOST_MEMBERS."""
+        if self._may_begin() and len(self._cluster.running()) < MOST_MEMBERS:
+            self._begin(None, self._cluster.new_machine())
+
+    def can_replace(self, old: Machine) -> bool:
+        """Whether `replace` would begin."""
+        return self._may_begin(old)
+
+    def _may_begin(self, old: Machine | None = None) -> bool:
+        is_there = old is None or (old.member_id != 0 and not old.removed)
+        return is_there and not self.busy and self._changes < MOST_CHANGES
+
+    def _begin(self, old: Machine | None, new: Machine | None) -> None:
+        self.busy = True
+        self._changes += 1
+        self._cluster.client_loop.create_task(self._change(old, new))
+
+    async def _change(self, old: Machine | None, new: Machine | None) -> None:
+        """Have `new` be a member that serves and votes, and `old` none."""
+        note = self._cluster.scheduler.note
+        alone = len(self._cluster.running()) == 1
+        add_first = alone or self._dice.random() < 0.5
+        as_learner = alone or self._dice.random() < 0.5  # two voters need each other
+        what = f"{f'remove {old.name}' if old else ''}{f' add {new.name}' if new else ''}"
+        if old is not None:
+            old.leaving = True
+        note("sim", f"members: {what}{' as a learner' if new and as_learner else ''}")
         while True:
             listed = await self._ask(pb.MemberListRequest(linearizable=True))
-            members = [] if listed is None else list(listed.members)
-            added = next((member for member in members if url in member.peerURLs), None)
-            is_out = old_id not in [member.ID for member in members]
-            if listed is not None and is_out:
-                old.retire()
-            if listed is None:
-                pass
-            elif added is not None and is_out and not added.isLearner and new.ready:
-                break
-            elif added is not None and not new.lives:
-                new.config = self._cluster.joining(new.config, members)
-                self._cluster.members.append(new)
-                new.boot()
-            elif added is None and (add_first or is_out):
-                await self._ask(pb.MemberAddRequest(peerURLs=[url], isLearner=as_learner))
-            elif added is not None and added.isLearner:
-                await self._ask(pb.MemberPromoteRequest(ID=added.ID))
-            elif not is_out and (not add_first or new.ready):
-                await self._ask(pb.MemberRemoveRequest(ID=old_id))
+            if listed is not None:
+                members = list(listed.members)
+                is_out = old is None or old.member_id not in [member.ID for member in members]
+                if is_out and old is not None:
+                    old.retire()
+                if await self._join(new, members, as_learner, may_add=add_first or is_out) and is_out:
+                    break
+                if old is not None and not is_out and (new is None or not add_first or new.ready):
+                    await self._ask(pb.MemberRemoveRequest(ID=old.member_id))
             await asyncio.sleep(PATIENCE_SECONDS)
-        self._cluster.scheduler.note("sim", f"replaced {old.name}")
+        note("sim", f"members: done {what}")
         self.busy = False
+
+    async def _join(self, new: Machine | None, members: Sequence[Any], as_learner: bool, *, may_add: bool) -> bool:
+        """The next step towards `new` being one of `members`; True when there is none left."""
+        if new is None:
+            return True
+        url = new.config.peer_urls[0]
+        added = next((member for member in members if url in member.peerURLs), None)
+        if added is None:
+            if may_add:
+                await self._ask(pb.MemberAddRequest(peerURLs=[url], isLearner=as_learner))
+        elif not new.lives:
+            new.config = self._cluster.joining(new.config, members)
+            self._cluster.members.append(new)
+            new.boot()
+        elif added.isLearner:
+            await self._ask(pb.MemberPromoteRequest(ID=added.ID))
+        else:
+            return new.ready
+        return False
 
     async def _ask(self, request: Any) -> Any:
         """The answer of some member; None when there is none."""

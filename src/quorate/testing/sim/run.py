@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from random import Random
 
 from quorate.pkg.jsonlog import ROOT
-from quorate.testing.sim.checks import deaths, judge
+from quorate.testing.sim import crash_points
+from quorate.testing.sim.checks import deaths, judge, stalled
 from quorate.testing.sim.clients import SimWorkload
 from quorate.testing.sim.cluster import HEALTHY_SECONDS, Settings, SimCluster
 from quorate.testing.sim.nemesis import Nemesis
@@ -41,12 +42,14 @@ class Outcome:
     """Of the trace, if there is one."""
 
 
-def run_seed(seed: int, *, seconds: float = SECONDS, trace: Trace | None = None) -> Outcome:
-    """Never raises for what members do; a trace that is handed in gets the lines of everything."""
+def run_seed(seed: int, *, seconds: float = SECONDS, trace: Trace | None = None, size: int | None = None) -> Outcome:
+    """Never raises for what members do; a trace that is handed in gets the lines of everything. A `size` given takes
+    the place of the one drawn."""
     dice = Random(f"{seed}/run")
     trace = trace or Trace(keep=False)
     settings = Settings.draw(dice)
-    cluster = SimCluster(seed, dice.choice(SIZES), settings, trace)
+    drawn = dice.choice(SIZES)
+    cluster = SimCluster(seed, size or drawn, settings, trace)
     workload = SimWorkload(
         cluster,
         Random(f"{seed}/clients"),
@@ -58,7 +61,8 @@ def run_seed(seed: int, *, seconds: float = SECONDS, trace: Trace | None = None)
     nemesis = Nemesis(cluster, workload, dice)
     outcome = Outcome(seed, drawn=f"{cluster.size} members, {settings}, faults: {', '.join(nemesis.kinds)}")
     cluster.scheduler.note("sim", outcome.drawn)
-    with _logs_to(cluster):
+    points = crash_points.watched(cluster.reached) if nemesis.needs_points else nullcontext()
+    with _logs_to(cluster), points:
         try:
             outcome.problems = _play(cluster, workload, nemesis, seconds)
         except Exception as error:
@@ -82,6 +86,8 @@ def _play(cluster: SimCluster, workload: SimWorkload, nemesis: Nemesis, seconds:
     nemesis.stop()
     cluster.scheduler.run_until(lambda: not nemesis.operator.busy, HEALTHY_SECONDS)
     cluster.wait_healthy()
+    if found := stalled(cluster, workload):
+        return found
     workload.stop()
     cluster.wait_healthy()
     return judge(cluster, workload, leases_may_end_early=nemesis.clocks_lie)
