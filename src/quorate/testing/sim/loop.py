@@ -3,7 +3,7 @@
 `asyncio.get_running_loop()` in a member's code is its `MemberLoop`: a ready queue of its own, on the time and the queue
 that all members share (`scheduler`). So the member can be paused, can crash, and has the clocks of its machine.
 
-A turn runs what is ready, as asyncio's loops do; what that makes ready waits for the next turn, TURN_SECONDS later.
+A turn runs what is ready, and a few times what that makes ready; the rest waits for the next, TURN_SECONDS later.
 
 A crash drops what the member had under way. A coroutine that is dropped would run its `finally` blocks, which no
 crashed process does, so they are kept as they are until the simulation ends; by then nothing they call has effect.
@@ -26,8 +26,10 @@ from quorate.testing.sim.disk import Crashed
 if TYPE_CHECKING:
     from quorate.testing.sim.scheduler import Scheduler
 
-TURN_SECONDS = 0.00005
+TURN_SECONDS = 0.0002
 """Virtual seconds that a turn takes: what comes meanwhile is seen together, in the next one."""
+ROUNDS = 4
+"""How often a turn runs what has become ready in it, before it looks at the network again."""
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -145,13 +147,16 @@ class MemberLoop(asyncio.AbstractEventLoop):
         scheduler, ready = self.scheduler, self._ready
         scheduler.enter(self)
         try:
-            for _ in range(len(ready)):
-                handle = ready.popleft()
-                if not handle._cancelled:
-                    handle._run()
-                if self._dead:
-                    self._left.append(handle)
-                    return
+            for _ in range(ROUNDS):
+                for _ in range(len(ready)):
+                    handle = ready.popleft()
+                    if not handle._cancelled:
+                        handle._run()
+                    if self._dead:
+                        self._left.append(handle)
+                        return
+                if not ready:
+                    break
         finally:
             scheduler.leave()
         self._turn_asked = False
