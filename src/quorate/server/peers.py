@@ -27,6 +27,8 @@ ADVANCE_POLL = 0.05
 """Seconds in which the others are waited for, and how often they are looked for, before the first election."""
 REMOVAL_DELAY = 1.0
 """Seconds a removed member stays, so that the others learn of its removal from it."""
+REMOVAL_PATIENCE = 60.0
+"""Seconds it stays longer where only one voter is left, which cannot learn it elsewhere, nor lead without it."""
 
 
 class MemberRemoved(Exception):
@@ -134,6 +136,8 @@ class Peers:
     async def _leave(self) -> None:
         """This member's removal is applied here; the others may not know yet."""
         await asyncio.sleep(REMOVAL_DELAY)
+        if len(self._server.state.conf_state.voters) == 1:
+            await asyncio.sleep(REMOVAL_PATIENCE)  # unless the other one says earlier that it knows
         self.was_removed()
 
     async def _advance_election(self) -> None:

@@ -9,15 +9,19 @@ Raft runs with asynchronous storage writes (Raft thesis §10.2.1). While the dis
 turn goes on; when it is slow the WAL's thread has it, and the next batch gathers meanwhile. Either way nothing that a
 batch lets raft answer leaves before the batch is durable, nor does a candidate's request for votes. A leader's messages
 promise nothing, so they leave before its own write: the others write at the same time.
+
+That a change of the members is committed is durable here before anybody hears of it or it is applied. Who is removed by
+it votes no more, and of two members the other one, should it forget in a crash, could never again be elected.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 
-from quorate.api.raftpb import ConfChange, Entry, HardState, Message, MessageType, Snapshot
+from quorate.api.raftpb import ConfChange, Entry, EntryType, HardState, Message, MessageType, Snapshot
 from quorate.raft import (
     LOCAL_APPEND_THREAD,
     LOCAL_APPLY_THREAD,
@@ -32,6 +36,8 @@ from quorate.storage.wal import WalSnapshot, WalWriter
 
 COMMIT_STEP = 100
 """Entries by which the commit index on disk may lag behind."""
+
+_TELL_COMMIT = frozenset({MessageType.APP, MessageType.HEARTBEAT})
 
 Apply = Callable[[Sequence[Entry]], None]
 Send = Callable[[Sequence[Message]], None]
@@ -76,6 +82,10 @@ class RaftLoop:
         self._received: list[Message] = []
         self._proposed: list[bytes] = []
         """To be proposed in the next turn; kept for as long as there is no leader."""
+        self._change = 0
+        """Index of a change of the members of which nobody may hear yet; 0 for none."""
+        self._held: list[Message] = []
+        """What is to be applied from there on."""
         self._in_flight = 0
         """Batches that the thread has and raft has not heard of since."""
         self._fail = fail
@@ -175,16 +185,51 @@ class RaftLoop:
         if ready.hard_state is not None and ready.hard_state.term != self._saved.term:
             _ask_when_durable(ready.messages)
         own = [message for message in ready.messages if message.to >= LOCAL_APPLY_THREAD]
+        for message in own:
+            if message.to == LOCAL_APPLY_THREAD and not self._change:
+                self._keep_commit(message.entries)
         if len(own) < len(ready.messages):
-            self._send([message for message in ready.messages if message.to < LOCAL_APPLY_THREAD])
+            others = [message for message in ready.messages if message.to < LOCAL_APPLY_THREAD]
+            self._send(others if not self._change else [_silent(message, self._change) for message in others])
         for message in own:
             if message.to == LOCAL_APPEND_THREAD:
                 self._append(message)
+            elif self._change:
+                self._held.append(message)
             else:
                 self._apply(message.entries)
                 self._step_all(message.responses)
         for state in ready.read_states:
             self._confirmed(state)
+
+    def _keep_commit(self, entries: Sequence[Entry]) -> None:
+        """Have the commit index durable if there is a change of the members among `entries`, which are committed."""
+        change = next((entry.index for entry in entries if entry.type != EntryType.NORMAL), 0)
+        if not change or self._saved.commit >= entries[-1].index:
+            return
+        state = self._saved = self._saved._replace(commit=entries[-1].index)
+        if self._unsaved is not None and self._unsaved.commit <= state.commit:
+            self._unsaved = None
+        if not self._in_flight and self._writer.save_now(state, (), sync=True):
+            self.storage.set_hard_state(state)
+            return
+        self._change = change
+        self._in_flight += 1
+        self._writer.submit(state, (), None, partial(self._from_thread, partial(self._kept, state)), sync=True)
+
+    def _kept(self, state: HardState) -> None:
+        self.storage.set_hard_state(state)
+        self._change = 0
+        held, self._held = self._held, []
+        for message in held:
+            if not self._change:
+                self._keep_commit(message.entries)
+            if self._change:
+                self._held.append(message)
+            else:
+                self._apply(message.entries)
+                self._step_all(message.responses)
+        self._turn()
 
     def _append(self, message: Message) -> None:
         """Have a batch saved; its responses are stepped, or sent to others, when it is durable."""
@@ -286,6 +331,11 @@ class RaftLoop:
             done()
         except Exception as err:
             self._fail(err)
+
+
+def _silent(message: Message, change: int) -> Message:
+    """`message` without a word of what is committed from `change` on."""
+    return replace(message, commit=min(message.commit, change - 1)) if message.type in _TELL_COMMIT else message
 
 
 def _ask_when_durable(messages: list[Message]) -> None:

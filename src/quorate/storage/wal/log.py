@@ -105,10 +105,15 @@ class WAL:
         return self._prepared is not None or self.failure is not None
 
     def encode(
-        self, hard_state: HardState | None = None, entries: Sequence[Entry] = (), snapshot: WalSnapshot | None = None
+        self,
+        hard_state: HardState | None = None,
+        entries: Sequence[Entry] = (),
+        snapshot: WalSnapshot | None = None,
+        *,
+        sync: bool = False,
     ) -> Batch:
         """The batch that saves these; batches must reach `append` in the order in which they were encoded."""
-        return self.encoder.encode(hard_state, entries, snapshot)
+        return self.encoder.encode(hard_state, entries, snapshot, sync=sync)
 
     def append(self, batches: Sequence[Batch]) -> None:
         """Write `batches`: one write and at most one sync, and more only where a segment ends.

@@ -91,10 +91,15 @@ class Encoder:
         return head
 
     def encode(
-        self, hard_state: HardState | None = None, entries: Sequence[Entry] = (), snapshot: WalSnapshot | None = None
+        self,
+        hard_state: HardState | None = None,
+        entries: Sequence[Entry] = (),
+        snapshot: WalSnapshot | None = None,
+        *,
+        sync: bool = False,
     ) -> Batch:
-        """Snapshot, entries and state in this order: a state must never name an entry that a torn write lost."""
-        sync = False
+        """Snapshot, entries and state in this order: a state must never name an entry that a torn write lost.
+        With `sync` even a commit index alone is to be durable."""
         parts: list[bytes] = []
         if snapshot is not None:
             assert snapshot.conf_state is not None or not snapshot.index

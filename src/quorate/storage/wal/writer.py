@@ -55,15 +55,16 @@ class WalWriter:
     def start(self) -> None:
         self._thread.start()
 
-    def save_now(self, hard_state: HardState | None, entries: Sequence[Entry]) -> bool:
+    def save_now(self, hard_state: HardState | None, entries: Sequence[Entry], *, sync: bool = False) -> bool:
         """Save these before returning, if the disk is quick and the thread idle; False, and nothing done, if not.
+        `sync` as in `WAL.encode`.
 
         Raises WriteFailed, and WalClosed ever after.
         """
         if not self._quick or self._submitted != self._finished:
             return False
         began = time.perf_counter()
-        self._wal.append([self._wal.encode(hard_state, entries)])
+        self._wal.append([self._wal.encode(hard_state, entries, sync=sync)])
         self._average += (time.perf_counter() - began - self._average) / AVERAGED_SAVES
         self._quick = self._average < QUICK_SECONDS
         if not self._wal.is_prepared:
@@ -76,11 +77,13 @@ class WalWriter:
         entries: Sequence[Entry],
         snapshot: WalSnapshot | None,
         done: Done,
+        *,
+        sync: bool = False,
     ) -> None:
-        """Save these, in the order of the calls."""
+        """Save these, in the order of the calls. `sync` as in `WAL.encode`."""
         if self._closed:
             raise WalClosed(f"the log in {self._wal.directory} is closed")
-        self._put(self._wal.encode(hard_state, entries, snapshot), done)
+        self._put(self._wal.encode(hard_state, entries, snapshot, sync=sync), done)
 
     def give_way(self) -> None:
         """Let the writing thread go on; for the owner's loop, once per turn.

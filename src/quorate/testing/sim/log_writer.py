@@ -38,12 +38,12 @@ class SimWalWriter(WalWriter):
 
     def give_way(self) -> None: ...
 
-    def save_now(self, hard_state: HardState | None, entries: Sequence[Entry]) -> bool:
+    def save_now(self, hard_state: HardState | None, entries: Sequence[Entry], *, sync: bool = False) -> bool:
         if self._working:
             return False
         average = self._average
         before = self._mount.disk.busy
-        saved = super().save_now(hard_state, entries)
+        saved = super().save_now(hard_state, entries, sync=sync)
         if saved:  # what it has measured is the time of the machine that simulates
             seconds = self._mount.disk.busy - before
             self._average = average + (seconds - average) / AVERAGED_SAVES
