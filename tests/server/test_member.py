@@ -366,3 +366,11 @@ async def test_a_read_that_was_stopped_leaves_no_error_that_nobody_saw(
         await asyncio.sleep(0)
     gc.collect()
     assert not complaints
+
+
+async def test_a_compaction_can_be_stopped_where_it_waits(start_server: StartServer) -> None:
+    server = await start_server()
+    await put(server, b"k")
+    call = server.compact(rpc.CompactionRequest(revision=await put(server, b"k"), physical=True))
+    call.send(None)
+    call.close()  # raises RuntimeError when the call goes on waiting

@@ -252,12 +252,16 @@ class Server(Agreement):
 
     async def compact(self, request: rpc_pb2.CompactionRequest) -> None:
         """Compact; with `physical`, return only once the old rows are gone from the disk."""
+        refusal: errors.EtcdError | None = None
         try:
             await self.propose("compaction", request)
-        finally:
-            if request.physical:
-                await self.jobs.idle()
-                await self.committed()
+        except errors.EtcdError as err:
+            refusal = err
+        if request.physical:  # what was compacted earlier may be asked for again, to wait for it
+            await self.jobs.idle()
+            await self.committed()
+        if refusal is not None:
+            raise refusal
 
     async def hash_kv(self, revision: int) -> HashResult:
         """Raises Compacted, FutureRevision."""
