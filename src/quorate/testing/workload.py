@@ -319,6 +319,7 @@ class Workload:
             try:
                 answer = await self._call(member, pb.LeaseGrantRequest(TTL=SHORT_LEASE_SECONDS))
             except Status:
+                await asyncio.sleep(RETRY_SECONDS)
                 continue
             operation = Operation(self._clients + 2, member, time.monotonic(), {keeper.key: self._value(0)})
             self.operations.append(operation)

@@ -1,4 +1,5 @@
-"""`python -m quorate.testing.sim --seeds A..B [--jobs N]` runs seeds; `--seed S --trace` shows what happens in one."""
+"""`python -m quorate.testing.sim --seeds A..B [--jobs N]` runs seeds; `--seed S --trace` shows what happens in one, and
+`--seed S --shrink` looks for a shorter run that fails."""
 
 from __future__ import annotations
 
@@ -6,10 +7,10 @@ import argparse
 import sys
 import time
 from collections.abc import Iterable, Sequence
-from functools import partial
 from multiprocessing import get_context
 
-from quorate.testing.sim.run import SECONDS, Outcome, run_seed
+from quorate.testing.sim.run import SECONDS, Outcome
+from quorate.testing.sim.shrink import Plan, shrink
 from quorate.testing.sim.trace import Trace
 
 LEGEND = """time member what; the simulator itself is `sim`, the network `net`.
@@ -21,11 +22,14 @@ LEGEND = """time member what; the simulator itself is `sim`, the network `net`.
 def main(arguments: Sequence[str] | None = None) -> int:
     """Returns the exit code: 1 when a seed failed."""
     options = _options(arguments)
+    plan = Plan(options.seconds, options.clients, options.skip)
+    if options.seed is not None and options.shrink:
+        return _shrink(options.seed, plan)
     if options.seed is not None:
-        return _run_one(options.seed, options.seconds, options.trace)
+        return _run_one(options.seed, plan, options.trace)
     first, last = options.seeds
     begun = time.perf_counter()
-    run = partial(run_seed, seconds=options.seconds)
+    run = plan.run
     seeds = range(first, last + 1)
     if options.jobs == 1:
         passed, failed, virtual = _tell(map(run, seeds))
@@ -38,9 +42,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 1 if failed else 0
 
 
-def _run_one(seed: int, seconds: float, show: bool) -> int:
+def _shrink(seed: int, plan: Plan) -> int:
+    try:
+        plan, outcome = shrink(seed, plan, _say)
+    except ValueError as error:
+        _say(str(error))
+        return 0
+    _say(f"--seed {seed} {plan.options()}")
+    for problem in outcome.problems:
+        _say(f"  {problem}")
+    return 1
+
+
+def _run_one(seed: int, plan: Plan, show: bool) -> int:
     trace = Trace(keep=show)
-    outcome = run_seed(seed, seconds=seconds, trace=trace)
+    outcome = plan.run(seed, trace)
     if show:
         _say(LEGEND)
         _say("\n".join(trace.lines))
@@ -75,12 +91,19 @@ def _seeds(text: str) -> tuple[int, int]:
     return int(first), int(last or first)
 
 
+def _numbers(text: str) -> frozenset[int]:
+    return frozenset(map(int, text.split(",")))
+
+
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser("python -m quorate.testing.sim", description=__doc__)
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--seeds", type=_seeds, metavar="A..B", help="run these, both included")
     what.add_argument("--seed", type=int, metavar="S", help="run this one and tell more of it")
     parser.add_argument("--trace", action="store_true", help="with --seed: a line for every event")
+    parser.add_argument("--shrink", action="store_true", help="with --seed: look for less that fails")
+    parser.add_argument("--clients", type=int, metavar="N", help="so many clients")
+    parser.add_argument("--skip", type=_numbers, default=frozenset(), metavar="N,M", help="leave these faults out")
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="processes")
     parser.add_argument("--seconds", type=float, default=SECONDS, help="virtual seconds of faults for each seed")
     return parser.parse_args(arguments)

@@ -1,4 +1,5 @@
 """What goes wrong in a run. The seed draws which kinds of faults there are, how often and for how long; they overlap.
+Faults are numbered, and each rolls dice of its own: one that is left out changes no other.
 
 Drawn from fewer kinds at a time, runs go deeper than with all of everything (Groce et al., Swarm Testing, 2012).
 """
@@ -31,11 +32,16 @@ Undo = Callable[[], object]
 class Nemesis:
     """Begin with `start`; `stop` undoes all and lets every member run again."""
 
-    def __init__(self, cluster: SimCluster, workload: SimWorkload, dice: Random) -> None:
+    def __init__(
+        self, cluster: SimCluster, workload: SimWorkload, dice: Random, skip: frozenset[int] = frozenset()
+    ) -> None:
         self._cluster = cluster
         self._workload = workload
         self._dice = dice
-        self.operator = Operator(cluster, workload, dice)
+        self._skip = skip
+        self.operator = Operator(cluster, workload, Random(f"{cluster.seed}/operator"))
+        self.strikes = 0
+        """Faults so far."""
         self._rest = dice.choice(REST_SECONDS)
         self._hold = dice.choice(HOLD_SECONDS)
         self._stopped = True
@@ -93,22 +99,28 @@ class Nemesis:
         self._cluster.boot()
 
     def _next(self) -> None:
+        self.strikes += 1
+        self._dice = Random(f"{self._cluster.seed}/fault/{self.strikes}")
         scheduler = self._cluster.scheduler
         scheduler.at(scheduler.now + self._dice.expovariate(1 / self._rest), self._strike)
 
     def _strike(self) -> None:
         if self._stopped or not self.kinds:
             return
-        kind = self._dice.choices(self.kinds, self._weights)[0]
-        undo = self._doings[kind]()
-        if undo is not None:
-            scheduler = self._cluster.scheduler
-            scheduler.at(scheduler.now + self._dice.expovariate(1 / self._hold), self._undo, undo)
+        if self.strikes not in self._skip:
+            self._do(self._dice.choices(self.kinds, self._weights)[0])
         for machine in self._cluster.members:  # one may have died by itself, of an earlier fault
             if not machine.alive:
                 scheduler = self._cluster.scheduler
                 scheduler.at(scheduler.now + 2 * self._hold, self._undo, machine.boot)
         self._next()
+
+    def _do(self, kind: str) -> None:
+        self._note(f"fault {self.strikes}: {kind}")
+        held = self._dice.expovariate(1 / self._hold)
+        undo = self._doings[kind]()
+        if undo is not None:
+            self._cluster.scheduler.at(self._cluster.scheduler.now + held, self._undo, undo)
 
     def _undo(self, undo: Undo) -> None:
         if not self._stopped:

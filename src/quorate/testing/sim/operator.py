@@ -64,9 +64,7 @@ class Operator:
     async def _change(self, old: Machine | None, new: Machine | None) -> None:
         """Have `new` be a member that serves and votes, and `old` none."""
         note = self._cluster.scheduler.note
-        alone = len(self._cluster.running()) == 1
-        add_first = alone or self._dice.random() < 0.5
-        as_learner = alone or self._dice.random() < 0.5  # two voters need each other
+        add_first, as_learner = self._dice.random() < 0.5, self._dice.random() < 0.5
         what = f"{f'remove {old.name}' if old else ''}{f' add {new.name}' if new else ''}"
         if old is not None:
             old.leaving = True
@@ -78,6 +76,8 @@ class Operator:
                 is_out = old is None or old.member_id not in [member.ID for member in members]
                 if is_out and old is not None:
                     old.retire()
+                if len(members) == 1:  # two voters need each other
+                    add_first = as_learner = True
                 if await self._join(new, members, as_learner, may_add=add_first or is_out) and is_out:
                     break
                 if old is not None and not is_out and (new is None or not add_first or new.ready):

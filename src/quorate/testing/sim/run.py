@@ -38,27 +38,36 @@ class Outcome:
     """Virtual seconds that the run took."""
     acknowledged: int = 0
     """Requests answered."""
+    strikes: int = 0
+    """Faults, those that were left out among them."""
     digest: str = ""
     """Of the trace, if there is one."""
 
 
-def run_seed(seed: int, *, seconds: float = SECONDS, trace: Trace | None = None, size: int | None = None) -> Outcome:
-    """Never raises for what members do; a trace that is handed in gets the lines of everything. A `size` given takes
-    the place of the one drawn."""
+def run_seed(
+    seed: int,
+    *,
+    seconds: float = SECONDS,
+    trace: Trace | None = None,
+    size: int | None = None,
+    clients: int | None = None,
+    skip: frozenset[int] = frozenset(),
+) -> Outcome:
+    """Never raises for what members do; a trace that is handed in gets the lines of everything. A `size` of the
+    cluster and a number of `clients` take the place of those drawn; faults whose numbers are in `skip` are left out."""
     dice = Random(f"{seed}/run")
     trace = trace or Trace(keep=False)
     settings = Settings.draw(dice)
-    drawn = dice.choice(SIZES)
-    cluster = SimCluster(seed, size or drawn, settings, trace)
+    cluster = SimCluster(seed, _or(size, dice.choice(SIZES)), settings, trace)
     workload = SimWorkload(
         cluster,
         Random(f"{seed}/clients"),
-        clients=dice.choice((1, 2, 4)),
+        clients=_or(clients, dice.choice((1, 2, 4))),
         keys=dice.choice((2, 4, 12)),
         pause=dice.choice((0.05, 0.2, 0.5)),
         compact=dice.random() < 0.7,
     )
-    nemesis = Nemesis(cluster, workload, dice)
+    nemesis = Nemesis(cluster, workload, dice, skip)
     outcome = Outcome(seed, drawn=f"{cluster.size} members, {settings}, faults: {', '.join(nemesis.kinds)}")
     cluster.scheduler.note("sim", outcome.drawn)
     points = crash_points.watched(cluster.reached) if nemesis.needs_points else nullcontext()
@@ -68,9 +77,15 @@ def run_seed(seed: int, *, seconds: float = SECONDS, trace: Trace | None = None,
         except Exception as error:
             outcome.problems = [*deaths(cluster), f"{type(error).__name__}: {error}", *_whereabouts(cluster)]
         outcome.seconds, outcome.acknowledged = cluster.scheduler.now, workload.acknowledged
+        outcome.strikes = nemesis.strikes
         outcome.digest = trace.digest()
         cluster.close()
     return outcome
+
+
+def _or(given: int | None, drawn: int) -> int:
+    """Dice are rolled either way, so that the rest of the run is drawn alike."""
+    return drawn if given is None else given
 
 
 def _play(cluster: SimCluster, workload: SimWorkload, nemesis: Nemesis, seconds: float) -> list[str]:
