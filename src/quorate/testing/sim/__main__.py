@@ -1,5 +1,5 @@
 """`python -m quorate.testing.sim --seeds A..B [--jobs N]` runs seeds; `--seed S --trace` shows what happens in one, and
-`--seed S --shrink` looks for a shorter run that fails."""
+`--seed S --shrink` looks for a shorter run that fails. With `--digests` each seed's line has a hash of its trace."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import argparse
 import sys
 import time
 from collections.abc import Iterable, Sequence
+from functools import partial
 from multiprocessing import get_context
 
 from quorate.testing.sim.run import SECONDS, Outcome
@@ -29,17 +30,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _run_one(options.seed, plan, options.trace)
     first, last = options.seeds
     begun = time.perf_counter()
-    run = plan.run
+    run = partial(_traced, plan) if options.digests else plan.run
     seeds = range(first, last + 1)
     if options.jobs == 1:
-        passed, failed, virtual = _tell(map(run, seeds))
+        passed, failed, virtual = _tell(map(run, seeds), options.digests)
     else:
         with get_context("spawn").Pool(options.jobs) as pool:
-            passed, failed, virtual = _tell(pool.imap_unordered(run, seeds))
+            passed, failed, virtual = _tell(pool.imap_unordered(run, seeds), options.digests)
     took = time.perf_counter() - begun
     _say(f"{virtual:.0f} simulated seconds in {took:.0f} s: {virtual / took:.0f} a second")
     _say(f"{passed} passed, {failed} failed")
     return 1 if failed else 0
+
+
+def _traced(plan: Plan, seed: int) -> Outcome:
+    return plan.run(seed, Trace())
 
 
 def _shrink(seed: int, plan: Plan) -> int:
@@ -67,12 +72,14 @@ def _run_one(seed: int, plan: Plan, show: bool) -> int:
     return 1 if outcome.problems else 0
 
 
-def _tell(outcomes: Iterable[Outcome]) -> tuple[int, int, float]:
+def _tell(outcomes: Iterable[Outcome], digests: bool) -> tuple[int, int, float]:
     """A line for each seed that fails; how many passed and failed, and virtual seconds."""
     passed = failed = 0
     virtual = 0.0
     for outcome in outcomes:
         virtual += outcome.seconds
+        if digests:
+            _say(f"seed {outcome.seed}: {outcome.digest}")
         if outcome.problems:
             failed += 1
             _say(f"seed {outcome.seed}: {outcome.problems[0]}")
@@ -104,6 +111,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--shrink", action="store_true", help="with --seed: look for less that fails")
     parser.add_argument("--clients", type=int, metavar="N", help="so many clients")
     parser.add_argument("--skip", type=_numbers, default=frozenset(), metavar="N,M", help="leave these faults out")
+    parser.add_argument("--digests", action="store_true", help="with --seeds: tell the hash of each trace")
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="processes")
     parser.add_argument("--seconds", type=float, default=SECONDS, help="virtual seconds of faults for each seed")
     return parser.parse_args(arguments)
