@@ -89,9 +89,10 @@ def _versions(cluster: Cluster) -> set[str]:
 
 
 def _put(cluster: Cluster, number: int) -> Operation:
-    made = Operation(OUTSIDER, number % 3, time.monotonic(), {b"old/%d" % number: b"%d" % number * 100}, effect=True)
-    ((key, value),) = made.writes.items()
-    made.revision = cluster.ask(made.member, pb.PutRequest(key=key, value=value)).header.revision
+    request = pb.PutRequest(key=b"old/%d" % number, value=b"%d" % number * 100)
+    made = Operation(OUTSIDER, number % 3, time.monotonic(), request)
+    made.answer = cluster.ask(made.member, request)
+    made.revision = made.answer.header.revision
     made.returned = time.monotonic()
     return made
 
