@@ -23,6 +23,7 @@ FAULTS = int(os.environ.get("QUORATE_CLUSTER_FAULTS", str(len(KINDS))))
 SIZES = [int(size) for size in os.environ.get("QUORATE_CLUSTER_SIZES", "3").split(",")]
 OFTEN = "--snapshot-count=300"
 """So that logs are cut and members that were away long get a snapshot."""
+PROGRESS = "--experimental-watch-progress-notify-interval=100ms"
 CLIENT_PAUSE = 0.005
 ELECTION_SECONDS = 1.0
 KILLS = 5
@@ -34,7 +35,7 @@ def test_no_fault_makes_the_cluster_lie(
     size: int, subject: Command, start_cluster: Callable[..., Cluster], dice: random.Random
 ) -> None:
     lean = () if subject[0].endswith("etcd") else ("--snapshot-catchup-entries=50",)
-    cluster = start_cluster([(*subject, OFTEN, *lean)] * size, proxied=True)
+    cluster = start_cluster([(*subject, OFTEN, PROGRESS, *lean)] * size, proxied=True)
     workload, faults = Workload(cluster, dice, pause=CLIENT_PAUSE, compact=True), Faults(cluster, dice)
     workload.start()
     try:
@@ -49,6 +50,8 @@ def test_no_fault_makes_the_cluster_lie(
     workload.stop()
     problems = judge(cluster, workload)
     print(f"{FAULTS} faults, {len(workload.operations)} requests, {workload.acknowledged} answered")
+    watches = [watch for client in workload.watch_clients for watch in client.watches]
+    print(f"{len(watches)} watches were told {sum(len(watch.told) for watch in watches)} times")
     assert not problems, "\n".join(problems)
 
 
