@@ -4,7 +4,9 @@
 - `process`     a member as a child process
 - `cluster`     several of them, `proxy` the network between them, with scissors, `background` the loop both run on
 - `workload`    clients that write down what they were told; `faults` what goes wrong meanwhile
-- `history`     whether one store could have said it all; `verdict` the last questions to the cluster
+- `requests`    what clients ask for; `watching` clients with watches of all kinds
+- `history`     whether one store could have said it all: by `story`, all events, and `model`, the rules of key-value
+- `guarantees`  whether watches kept their promises; `verdict` the last questions to the cluster
 - `local`       a cluster on this machine with one command
 
 Refuses to be imported by anything that serves.

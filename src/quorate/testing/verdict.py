@@ -6,8 +6,11 @@ from collections.abc import Mapping
 
 from quorate.api.pb import rpc_pb2 as pb
 from quorate.testing.cluster import PATIENCE, Cluster, wait_for
-from quorate.testing.history import Event, check, check_watch
-from quorate.testing.workload import LEASE_SECONDS, SHORT_LEASE_SECONDS, WATCH, Workload
+from quorate.testing.guarantees import check_told
+from quorate.testing.history import check, check_watch
+from quorate.testing.story import Event, Story
+from quorate.testing.watching import WATCH
+from quorate.testing.workload import LEASE_SECONDS, SHORT_LEASE_SECONDS, Workload
 from quorate.transport.grpc import Channel
 
 EXPIRY_SECONDS = LEASE_SECONDS + SHORT_LEASE_SECONDS + 10.0
@@ -47,11 +50,16 @@ def compare_stories(workload: Workload, stories: Mapping[int, tuple[int, list[Ev
     events = _whole_story(workload, *next(iter(stories.values())))
     for number, (start, story) in stories.items():
         problems += [f"member {number} differs: {problem}" for problem in check_watch(story, events, start)]
-    problems += check(workload.operations, events)
+    problems += check(workload.operations, events, workload.compactions)
     for watcher in workload.watchers:
         told = watcher.events[-1][0] if watcher.events else 0
         known = [event for event in events if event[0] <= told]
         problems += [f"watch of member {watcher.member}: {p}" for p in check_watch(watcher.events, known, 1)]
+    whole = Story(events)
+    for client in workload.watch_clients:
+        problems += client.problems
+        for watch in client.watches:
+            problems += check_told(watch, whole, workload.compactions)
     return problems
 
 

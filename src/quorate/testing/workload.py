@@ -1,8 +1,8 @@
 """Clients that keep a cluster busy and write down what they were told.
 
-Each client stays with one member until that fails it, then goes to the next. Its requests are puts, deletes,
-transactions over two keys, compare-and-swap, and both kinds of reads, over a few keys that all clients share. Beside
-them: a watch of everything on each member, taken up again where it broke, and leases that are kept alive or given up.
+Each client stays with one member until that fails it, then goes to the next. What it asks for, over a few keys that all
+clients share, is drawn by `requests`. Beside them: a watch of everything on each member, taken up again where it broke,
+clients of `watching` with watches of all kinds, and leases that are kept alive or given up.
 """
 
 from __future__ import annotations
@@ -17,11 +17,15 @@ from typing import Any
 from quorate.api.errors import Code
 from quorate.api.pb import rpc_pb2 as pb
 from quorate.testing.cluster import METHODS, Cluster
-from quorate.testing.history import Event, Operation, Seen
+from quorate.testing.history import Compaction, Operation
+from quorate.testing.requests import Known, Requests, make_keys
+from quorate.testing.story import Event
+from quorate.testing.watching import WATCH, WatchClient
 from quorate.transport.grpc import Channel, Status
 
 CLIENTS = 8
 KEYS = 12
+WATCH_CLIENTS = 2
 CALL_SECONDS = 2.0
 RETRY_SECONDS = 0.02
 SWITCH = 0.01
@@ -29,7 +33,6 @@ SWITCH = 0.01
 LEASE_SECONDS = 8
 SHORT_LEASE_SECONDS = 2
 COMPACT_SECONDS = (0.2, 2.0)
-WATCH = "/etcdserverpb.Watch/Watch"
 KEEP_ALIVE = "/etcdserverpb.Lease/LeaseKeepAlive"
 
 
@@ -54,7 +57,7 @@ class LeaseKeeper:
 
 
 class Workload:
-    """Start it, let things go wrong, stop it; then look at `operations`, `watchers` and `keepers`.
+    """Start it, let things go wrong, stop it; then look at what it has written down.
 
     With `compact`, old revisions are compacted now and then; every watch must have run since the beginning.
     """
@@ -68,15 +71,17 @@ class Workload:
         keys: int = KEYS,
         pause: float = 0.0,
         compact: bool = False,
+        watch_clients: int = WATCH_CLIENTS,
     ) -> None:
         self.operations: list[Operation] = []
+        self.compactions: list[Compaction] = []
         self.watchers: list[Watcher] = []
         self.keepers: list[LeaseKeeper] = []
         self.unexpected: list[str] = []
-        self.compacted = 0
         self._cluster = cluster
         self._dice = dice
-        self._keys = [b"key/%02d" % number for number in range(keys)]
+        self._keys = make_keys(keys)
+        self._known = Known()
         self._clients = clients
         self._pause = pause
         self._compact = compact
@@ -84,13 +89,19 @@ class Workload:
         self._stopping = False
         self._tasks: list[asyncio.Task[None]] = []
         self._channels: dict[int, Channel] = {}
+        self.watch_clients = [
+            WatchClient(cluster, self._channel, random.Random(dice.random()), self._keys, self._known)
+            for _ in range(watch_clients)
+        ]
 
     def start(self) -> None:
         self._cluster.background.run(self._start(), 10.0)
 
     def stop(self, timeout: float = 30.0) -> None:
-        """Let every client finish its request, and every watch be told of the last revision that was acknowledged."""
-        self._cluster.background.run(self._stop(timeout), timeout + 10.0)
+        """Let every client finish its request, and every watch be told of the last revision that was acknowledged.
+
+        For both kinds of watches there are `timeout` seconds."""
+        self._cluster.background.run(self._stop(timeout), 2 * timeout + CALL_SECONDS + 10.0)
 
     @property
     def acknowledged(self) -> int:
@@ -110,6 +121,8 @@ class Workload:
             self.keepers.append(LeaseKeeper(b"lease/kept/%d" % number))
             self._spawn(self._keep(self.keepers[-1], self._clients + number, random.Random(self._dice.random())))
         self._spawn(self._give_up(random.Random(self._dice.random())))
+        for client in self.watch_clients:
+            self._spawn(client.run(lambda: self._stopping))
         if self._compact:
             self._spawn(self._compact_often(random.Random(self._dice.random())))
 
@@ -132,6 +145,8 @@ class Workload:
             await asyncio.sleep(0.05)
             newest = max((o.revision for o in self.operations if o.effect), default=0)
         await asyncio.wait(clients, timeout=CALL_SECONDS + 1.0)
+        newest = max((o.revision for o in self.operations if o.effect), default=0)
+        await asyncio.gather(*(client.finish(newest, timeout) for client in self.watch_clients))
         for task in self._tasks:
             task.cancel()
         for task, result in zip(self._tasks, await asyncio.gather(*self._tasks, return_exceptions=True), strict=True):
@@ -144,75 +159,30 @@ class Workload:
 
     async def _client(self, number: int, dice: random.Random) -> None:
         member = number % len(self._cluster.members)
-        known: dict[bytes, int] = {}
+        requests = Requests(dice, self._keys, lambda: self._value(number), self._known)
         while not self._stopping:
-            operation, request = self._choose(number, member, dice, known)
-            self.operations.append(operation)
-            ok = await self._perform(operation, request)
-            for key, seen in operation.reads.items():
-                known[key] = seen[1] if seen else 0
-            if operation.effect:
-                known.update((key, operation.revision if v is not None else 0) for key, v in operation.writes.items())
+            ok = await self._perform(number, member, requests.draw())
             if not ok or dice.random() < SWITCH:
                 member = (member + 1) % len(self._cluster.members)
                 await asyncio.sleep(RETRY_SECONDS)
             elif self._pause:
                 await asyncio.sleep(self._pause)
 
-    def _choose(self, client: int, member: int, dice: random.Random, known: dict[bytes, int]) -> tuple[Operation, Any]:
-        key, other = dice.sample(self._keys, 2)
-        kind = dice.choices(("put", "delete", "both", "swap", "get", "old"), (8, 2, 2, 4, 6, 2))[0]
-        made = Operation(client, member, time.monotonic())
-        if kind == "put":
-            made.writes = {key: self._value(client)}
-            return made, pb.PutRequest(key=key, value=made.writes[key])
-        if kind == "delete":
-            made.writes = {key: None}
-            return made, pb.DeleteRangeRequest(key=key)
-        if kind == "both":
-            made.writes = {key: self._value(client), other: self._value(client)}
-            return made, pb.TxnRequest(success=[_put_op(k, v) for k, v in made.writes.items()])
-        if kind == "swap":
-            made.writes, made.expects = {key: self._value(client)}, (key, known.get(key, 0))
-            compare = pb.Compare(
-                key=key, target=pb.Compare.MOD, result=pb.Compare.EQUAL, mod_revision=known.get(key, 0)
-            )
-            success = [_put_op(k, v) for k, v in made.writes.items()]
-            return made, pb.TxnRequest(
-                compare=[compare], success=success, failure=[pb.RequestOp(request_range=pb.RangeRequest(key=key))]
-            )
-        made.serializable = kind == "old"
-        return made, pb.RangeRequest(key=key, serializable=made.serializable)
-
     def _value(self, client: int) -> bytes:
         self._counter += 1
         return b"%d-%d" % (client, self._counter)
 
-    async def _perform(self, operation: Operation, request: Any) -> bool:
-        """Send it and write down the answer. False when it was refused."""
-        operation.invoked = time.monotonic()
+    async def _perform(self, client: int, member: int, request: Any) -> bool:
+        """Send it and write down the answer. False when it was refused, unless for what it asked."""
+        operation = Operation(client, member, time.monotonic(), request)
+        self.operations.append(operation)
         try:
-            answer = await self._call(operation.member, request)
+            operation.answer = await self._call(member, request)
         except Status as status:
-            operation.refusal = str(status)
-            # Nobody listens there: it was never sent.
-            operation.impossible = status.code == Code.UNAVAILABLE and "Error while dialing" in status.message
-            return False
+            operation.refuse(status.code, status.message, time.monotonic())
+            return operation.code == Code.OUT_OF_RANGE
         operation.returned = time.monotonic()
-        operation.revision = answer.header.revision
-        if isinstance(request, pb.RangeRequest):
-            operation.reads = {request.key: _seen(answer)}
-        elif isinstance(request, pb.DeleteRangeRequest):
-            operation.effect = answer.deleted > 0
-            if not operation.effect:
-                operation.reads = {request.key: None}
-        elif isinstance(request, pb.TxnRequest):
-            operation.effect = answer.succeeded
-            if not answer.succeeded:
-                key = request.failure[0].request_range.key
-                operation.reads = {key: _seen(answer.responses[0].response_range)}
-        else:
-            operation.effect = True
+        operation.revision = operation.answer.header.revision
         return True
 
     async def _call(self, member: int, request: Any) -> Any:
@@ -229,11 +199,14 @@ class Workload:
         """Compact what every watch has been told of, so that the whole story stays known."""
         while not self._stopping:
             await asyncio.sleep(dice.uniform(*COMPACT_SECONDS))
-            revision = min(watcher.events[-1][0] if watcher.events else 0 for watcher in self.watchers)
+            watchers = [w for w in self.watchers if not self._cluster.members[w.member].removed]
+            revision = min((w.events[-1][0] if w.events else 0 for w in watchers), default=0)
+            compaction = Compaction(revision, time.monotonic())
+            self.compactions.append(compaction)
             with contextlib.suppress(Status):
                 request = pb.CompactionRequest(revision=revision, physical=dice.random() < 0.5)
                 await self._call(dice.randrange(len(self._cluster.members)), request)
-                self.compacted = revision
+                compaction.returned = time.monotonic()
 
     # Watches.
 
@@ -247,9 +220,10 @@ class Workload:
             try:
                 while (message := await stream.receive()) is not None:
                     answer = pb.WatchResponse.FromString(message)
-                    watcher.events += [
-                        (e.kv.mod_revision, e.kv.key, None if e.type == e.DELETE else e.kv.value) for e in answer.events
-                    ]
+                    for told in answer.events:
+                        value = None if told.type == told.DELETE else told.kv.value
+                        watcher.events.append((told.kv.mod_revision, told.kv.key, value))
+                        self._known.learn(watcher.events[-1])
                     if answer.canceled:
                         why = f"{answer.cancel_reason!r}, compacted {answer.compact_revision}"
                         self.unexpected.append(f"watch of member {watcher.member} from {start} canceled: {why}")
@@ -280,11 +254,9 @@ class Workload:
             answer = await self._call(member, pb.LeaseGrantRequest(TTL=LEASE_SECONDS))
         except Status:
             return
-        operation = Operation(client, member, time.monotonic(), {keeper.key: self._value(client)})
-        self.operations.append(operation)
-        request = pb.PutRequest(key=keeper.key, value=operation.writes[keeper.key], lease=answer.ID)
-        keeper.renewed = operation.invoked
-        if await self._perform(operation, request):
+        request = pb.PutRequest(key=keeper.key, value=self._value(client), lease=answer.ID)
+        keeper.renewed = time.monotonic()
+        if await self._perform(client, member, request):
             keeper.lease, keeper.longest = answer.ID, 0.0
 
     async def _renew(self, keeper: LeaseKeeper, member: int) -> bool:
@@ -321,16 +293,6 @@ class Workload:
             except Status:
                 await asyncio.sleep(RETRY_SECONDS)
                 continue
-            operation = Operation(self._clients + 2, member, time.monotonic(), {keeper.key: self._value(0)})
-            self.operations.append(operation)
-            request = pb.PutRequest(key=keeper.key, value=operation.writes[keeper.key], lease=answer.ID)
-            await self._perform(operation, request)
+            request = pb.PutRequest(key=keeper.key, value=self._value(0), lease=answer.ID)
+            await self._perform(self._clients + 2, member, request)
             await asyncio.sleep(dice.uniform(0.2, 1.0))
-
-
-def _put_op(key: bytes, value: bytes | None) -> pb.RequestOp:
-    return pb.RequestOp(request_put=pb.PutRequest(key=key, value=value))
-
-
-def _seen(answer: Any) -> Seen:
-    return (answer.kvs[0].value, answer.kvs[0].mod_revision) if answer.kvs else None

@@ -36,7 +36,7 @@ class SimWorkload(Workload):
         self._sim.scheduler.run(self._sim.client_loop, self._start())
 
     def stop(self, timeout: float = STOP_SECONDS) -> None:
-        self._sim.scheduler.run(self._sim.client_loop, self._stop(timeout), timeout + CALL_SECONDS + 10.0)
+        self._sim.scheduler.run(self._sim.client_loop, self._stop(timeout), 2 * timeout + CALL_SECONDS + 10.0)
 
     def watch(self, member: int) -> None:
         self._sim.scheduler.run(self._sim.client_loop, self._spawn_watch(member))
