@@ -147,8 +147,8 @@ class Ledger:
         """To be called after every step of every member."""
         now = view(raft)
         before = self._views.get(raft.id)
-        if now == before and raft.role == FOLLOWER:
-            return  # nothing came but heartbeats
+        if now == before:
+            return  # nothing came but heartbeats and their answers
         check(raft)
         if before is not None:
             check_step(before, now)

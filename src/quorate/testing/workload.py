@@ -27,12 +27,15 @@ CLIENTS = 8
 KEYS = 12
 WATCH_CLIENTS = 2
 CALL_SECONDS = 2.0
-RETRY_SECONDS = 0.02
+RETRY_SECONDS = 0.1
 SWITCH = 0.01
 """Share of requests before which a client goes to another member for no reason."""
 LEASE_SECONDS = 8
 SHORT_LEASE_SECONDS = 2
 COMPACT_SECONDS = (0.2, 2.0)
+RENEW_SECONDS = (0.1, 0.6)
+GIVE_UP_SECONDS = (0.2, 1.0)
+"""From one compaction, renewal, lease given up to the next, at a pace of 1: from, to."""
 KEEP_ALIVE = "/etcdserverpb.Lease/LeaseKeepAlive"
 
 
@@ -59,7 +62,8 @@ class LeaseKeeper:
 class Workload:
     """Start it, let things go wrong, stop it; then look at what it has written down.
 
-    With `compact`, old revisions are compacted now and then; every watch must have run since the beginning.
+    With `compact`, old revisions are compacted now and then; every watch must have run since the beginning. Clients
+    wait for `pause` seconds between two requests; what else goes on waits `pace` times as long as usual.
     """
 
     def __init__(
@@ -71,6 +75,7 @@ class Workload:
         keys: int = KEYS,
         pause: float = 0.0,
         compact: bool = False,
+        pace: float = 1.0,
         watch_clients: int = WATCH_CLIENTS,
     ) -> None:
         self.operations: list[Operation] = []
@@ -85,6 +90,7 @@ class Workload:
         self._clients = clients
         self._pause = pause
         self._compact = compact
+        self._pace = pace
         self._counter = 0
         self._stopping = False
         self._tasks: list[asyncio.Task[None]] = []
@@ -168,6 +174,9 @@ class Workload:
             elif self._pause:
                 await asyncio.sleep(self._pause)
 
+    async def _rest(self, dice: random.Random, seconds: tuple[float, float]) -> None:
+        await asyncio.sleep(self._pace * dice.uniform(*seconds))
+
     def _value(self, client: int) -> bytes:
         self._counter += 1
         return b"%d-%d" % (client, self._counter)
@@ -198,7 +207,7 @@ class Workload:
     async def _compact_often(self, dice: random.Random) -> None:
         """Compact what every watch has been told of, so that the whole story stays known."""
         while not self._stopping:
-            await asyncio.sleep(dice.uniform(*COMPACT_SECONDS))
+            await self._rest(dice, COMPACT_SECONDS)
             watchers = [w for w in self.watchers if not self._cluster.members[w.member].removed]
             revision = min((w.events[-1][0] if w.events else 0 for w in watchers), default=0)
             compaction = Compaction(revision, time.monotonic())
@@ -244,7 +253,7 @@ class Workload:
             if not keeper.lease:
                 await self._grant(keeper, member, number)
             elif await self._renew(keeper, member):
-                await asyncio.sleep(dice.uniform(0.1, 0.6))
+                await self._rest(dice, RENEW_SECONDS)
                 continue
             member = (member + 1) % len(self._cluster.members)
             await asyncio.sleep(RETRY_SECONDS)
@@ -295,4 +304,4 @@ class Workload:
                 continue
             request = pb.PutRequest(key=keeper.key, value=self._value(0), lease=answer.ID)
             await self._perform(self._clients + 2, member, request)
-            await asyncio.sleep(dice.uniform(0.2, 1.0))
+            await self._rest(dice, GIVE_UP_SECONDS)

@@ -26,10 +26,11 @@ class SimWorkload(Workload):
         keys: int,
         pause: float,
         compact: bool,
+        pace: float = 1.0,
     ) -> None:
         self._sim = cluster
         super().__init__(
-            cast(Cluster, cluster), dice, clients=clients, keys=keys, pause=pause, compact=compact
+            cast(Cluster, cluster), dice, clients=clients, keys=keys, pause=pause, compact=compact, pace=pace
         )  # it asks for nothing of a Cluster but `members` and `running`
 
     def start(self) -> None:

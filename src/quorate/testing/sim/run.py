@@ -5,6 +5,7 @@ start ──► healthy ──► clients and faults, SECONDS ──► all heal
 
 from __future__ import annotations
 
+import gc
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -64,14 +65,15 @@ def run_seed(
         Random(f"{seed}/clients"),
         clients=_or(clients, dice.choice((1, 2, 4))),
         keys=dice.choice((2, 4, 12)),
-        pause=dice.choice((0.05, 0.2, 0.5)),
+        pause=dice.choice((0.2, 1.0, 2.0)),
+        pace=dice.choice((4.0, 8.0)),
         compact=dice.random() < 0.7,
     )
     nemesis = Nemesis(cluster, workload, dice, skip)
     outcome = Outcome(seed, drawn=f"{cluster.size} members, {settings}, faults: {', '.join(nemesis.kinds)}")
     cluster.scheduler.note("sim", outcome.drawn)
     points = crash_points.watched(cluster.reached) if nemesis.needs_points else nullcontext()
-    with _logs_to(cluster), points:
+    with _logs_to(cluster), _collected_by_the_scheduler(), points:
         try:
             outcome.problems = _play(cluster, workload, nemesis, seconds)
         except Exception as error:
@@ -119,6 +121,20 @@ def _whereabouts(cluster: SimCluster) -> list[str]:
             state += f", {raft.role.name} in term {raft.term}, leader {raft.lead:x}, applied {server.applied_index}"
         found.append(f"{machine.name} {state}{', serves' if machine.ready else ''}")
     return found
+
+
+@contextmanager
+def _collected_by_the_scheduler() -> Iterator[None]:
+    """Garbage; what was there before the run is none."""
+    collecting = gc.isenabled()
+    gc.disable()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+        if collecting:
+            gc.enable()
 
 
 @contextmanager

@@ -182,12 +182,11 @@ class Scheduler:
         if self._hooked is not member:
             self._hooked = member
             sys.set_asyncgen_hooks(None, member.finalize)
-        events._set_running_loop(member)
+            events._set_running_loop(member)
 
     def leave(self) -> None:
         """No member's code runs."""
         self.inside = None
-        events._set_running_loop(None)
 
     def _monotonic(self) -> float:
         return self.now if self.inside is None else self.inside.time()
