@@ -15,6 +15,7 @@ from quorate.testing.cluster import METHODS
 from quorate.testing.sim import run
 from quorate.testing.sim.cluster import Settings, SimCluster
 from quorate.testing.sim.disk import Crashed, Disk, Faults
+from quorate.testing.sim.member import Doom
 from quorate.testing.sim.nemesis import Nemesis
 from quorate.testing.sim.rows import RowsRoom
 from quorate.transport.grpc import Channel, Status
@@ -140,15 +141,7 @@ def test_entries_are_applied_once_when_a_member_dies_while_it_defragments(
     writing = loop.create_task(writer.write())
     scheduler.run_until(lambda: writer.acknowledged > 50, 60.0)
     machine = cluster.members[0]
-    before = machine.disk.hook
-    assert before is not None
-
-    def hook(operation: str, path: str) -> None:
-        if operation == point:
-            machine.crash_after, machine.crash_with_power = 0, power
-        before(operation, path)
-
-    machine.disk.hook = hook
+    machine.doom = Doom(point, 0, power)
     other = cluster.channel(0)
     asking = loop.create_task(other.unary(DEFRAGMENT, b"", timeout=5.0))
     scheduler.run_until(lambda: not machine.alive, 60.0)
