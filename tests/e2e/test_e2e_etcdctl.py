@@ -302,6 +302,23 @@ def compaction(ctl: Ctl) -> None:
 
 
 @chapter
+def defrag(ctl: Ctl) -> None:
+    ctl.run("defrag")
+    _some_keys(ctl)
+    ctl.run("del", "b", "--prefix")
+    ctl.run("compaction", "5", "--physical")
+    for form in FORMATS:
+        ctl.run("defrag", "-w", form)
+    ctl.run("defrag", "--cluster")
+    ctl.run("defrag", "extra")
+    ctl.run("--endpoints=127.0.0.1:1", "--dial-timeout=200ms", "--command-timeout=300ms", "defrag")
+    ctl.run("get", "", "--prefix", "-w", "json")
+    ctl.run("get", "", "--prefix", "--rev", "5", "-w", "json")
+    ctl.run("put", "a", "after", "--prev-kv", "-w", "json")
+    ctl.run("endpoint", "status", "-w", "json")
+
+
+@chapter
 def watch_history(ctl: Ctl) -> None:
     _some_keys(ctl)
     ctl.run("del", "b/1")

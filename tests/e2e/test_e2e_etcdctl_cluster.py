@@ -135,6 +135,16 @@ def looked_at(play: Play) -> None:
 
 
 @chapter
+def defragmented(play: Play) -> None:
+    ctl = play.ctl
+    ctl.run("put", "a", "1")
+    ctl.run("defrag", "--cluster")
+    ctl.run(play.at(0, 1, 2), "defrag")
+    ctl.run(play.at(1), "put", "a", "2", "--prev-kv", "-w", "json")
+    ctl.run("endpoint", "hashkv", "--cluster", "-w", "json")
+
+
+@chapter
 def lead_is_moved(play: Play) -> None:
     ctl = play.ctl
     everywhere = play.at(0, 1, 2)

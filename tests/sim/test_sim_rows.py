@@ -17,7 +17,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from quorate.storage.backend import Backend, BackendError, BackendFailed, BackendForeign, BackendInUse, Bucket, load
+from quorate.storage.backend import (
+    Backend,
+    BackendError,
+    BackendFailed,
+    BackendForeign,
+    BackendInUse,
+    Bucket,
+    defrag,
+    load,
+)
 from quorate.testing.sim.disk import Crashed, Disk, Faults
 from quorate.testing.sim.rows import RowsRoom
 
@@ -81,6 +90,13 @@ BORROWED = {
         "test_a_second_opener_stays_out_over_a_replace",
         "test_a_file_larger_than_half_its_map_gets_a_larger_map_at_the_next_open",
     },
+    "test_backend_defrag.py": {
+        "test_an_empty_file_can_be_defragmented_again_and_again",
+        "test_what_is_written_meanwhile_is_read_at_once_durable_soon_and_in_the_new_file",
+        "test_readers_and_writers_see_every_row_at_every_bite",
+        "test_a_run_that_is_closed_leaves_nothing",
+        "test_a_database_from_a_leader_wins",
+    },
 }
 
 
@@ -117,11 +133,17 @@ def backend(tmp_path: Path) -> Iterator[Backend]:
     opened.close()
 
 
+@pytest.fixture
+def small_bites(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(defrag, "BITE_ROWS", 20)
+
+
 def borrowed(name: str) -> ModuleType:
     spec = importlib.util.spec_from_file_location(f"borrowed_{name.removesuffix('.py')}", STORAGE / name)
     assert spec is not None and spec.loader is not None
     module: Any = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
+    module.NAMES = ["db", "db.lock"]
     module.Backend, module.load, module.os = DOOR, DOOR.load, SimpleNamespace(listdir=DOOR.names)
     return module
 
@@ -213,7 +235,7 @@ OPS = st.one_of(
     st.tuples(st.just("delete"), IN, KEYS),
     st.tuples(st.just("entry"), st.lists(st.tuples(IN, KEYS, st.none() | st.binary(max_size=3)), max_size=8)),
     st.tuples(st.just("scan"), IN, st.none() | KEYS, st.none() | KEYS, st.integers(0, 4)),
-    st.tuples(st.sampled_from(["flush", "commit", "told", "reopen", "kill", "view", "look", "replace"])),
+    st.tuples(st.sampled_from(["flush", "commit", "told", "reopen", "kill", "view", "look", "replace", "defragment"])),
 )
 
 
@@ -244,6 +266,9 @@ def do(system: Real | Simulated, views: list[Any], op: str, args: tuple[Any, ...
             return told
         case "view":
             views.append(backend.view())
+        case "defragment":
+            for _ in backend.defragment():
+                system.settle()
         case "look":
             return [[list(view.scan(bucket)) for bucket in BUCKETS] for view in views]
         case _:

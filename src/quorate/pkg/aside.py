@@ -9,8 +9,10 @@ WAIT_SECONDS = 0.001
 """How long one bite waits for the thread: as long as a bite of work takes."""
 
 
-def aside(call: Callable[[], None]) -> Generator[None, None, None]:
+def aside(call: Callable[[], None], wait: float = WAIT_SECONDS) -> Generator[None, None, None]:
     """Run `call` on its own thread, yield until it has ended, and raise what it raised.
+
+    Each bite waits for it for `wait` seconds: none, for a caller that paces itself.
 
     For calls that wait outside the interpreter, as fsync does. A job that is closed meanwhile waits for the call,
     because what it works on is about to be taken away.
@@ -28,7 +30,7 @@ def aside(call: Callable[[], None]) -> Generator[None, None, None]:
     try:
         while thread.is_alive():
             yield
-            thread.join(WAIT_SECONDS)
+            thread.join(wait)
     finally:
         thread.join()
     if failures:

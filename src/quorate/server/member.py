@@ -18,6 +18,7 @@ from quorate.server.clock import Clock
 from quorate.server.compactor import AutoCompactor
 from quorate.server.config import ServerConfig
 from quorate.server.corruption import Corruption
+from quorate.server.defrag import Defragmenter
 from quorate.server.jobs import SHORT_PAUSE, JobDropped, Jobs
 from quorate.server.join import Joined, look_around
 from quorate.server.leader_watch import LeaderWatch
@@ -116,6 +117,7 @@ class Server(Agreement):
         self.corruption = Corruption(self)
         self.leader_watch = LeaderWatch(self)
         self.snapshots = Snapshots(self)
+        self.defragmenter = Defragmenter(self)
         self.watch_sync = WatchSync(self._loop, self.store, self.fail)
         self._space = SpaceWatch(self)
         self.logs = LogCompactor(self, booted.storage, self._writer, booted.snapshot.index)

@@ -56,6 +56,7 @@ METHODS: dict[type[Message], tuple[str, Callable[[bytes], Any]]] = {
         ("Maintenance", "Status", pb.StatusRequest, pb.StatusResponse),
         ("Maintenance", "HashKV", pb.HashKVRequest, pb.HashKVResponse),
         ("Maintenance", "Alarm", pb.AlarmRequest, pb.AlarmResponse),
+        ("Maintenance", "Defragment", pb.DefragmentRequest, pb.DefragmentResponse),
         ("Maintenance", "MoveLeader", pb.MoveLeaderRequest, pb.MoveLeaderResponse),
     )
 }

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from quorate.api import errors
+from quorate.api.errors import Code
 from quorate.api.pb import rpc_pb2
 from quorate.server import Server
 from quorate.server.transfer import move_leader
-from quorate.transport.grpc import Context
+from quorate.storage.backend import DefragmentError
+from quorate.transport.grpc import Context, Status
 
 
 class Maintenance:
@@ -51,6 +53,13 @@ class Maintenance:
             raise errors.UnknownMethod()
         applied = await self._server.propose("alarm", request)
         return self._header(applied.revision) + applied.body
+
+    async def defragment(self, request: rpc_pb2.DefragmentRequest, context: Context) -> bytes:
+        try:
+            await self._server.defragmenter.defragment()
+        except DefragmentError as err:
+            raise Status(Code.UNKNOWN, str(err)) from err
+        return rpc_pb2.DefragmentResponse().SerializeToString()
 
     async def move_leader(self, request: rpc_pb2.MoveLeaderRequest, context: Context) -> bytes:
         await move_leader(self._server, request.targetID, self._server.config.request_timeout)

@@ -31,13 +31,20 @@ beside this one, and `Backend.replace` puts it in this one's place, under everyb
 
     load ─► X.tmp ─fsync─rename─► X      replace ─► examine X, finish batches, close db ─rename─fsync─► db is X, open
 
+**A smaller file.** LMDB never gives pages back, and between the rows that deletes leave its pages are mostly empty.
+`Backend.defragment` fills a second file beside this one with the same rows, in bites between entries. What is changed
+behind its position is noted and brought in; the last of that goes with a batch that the thread writes into the second
+file, which then takes the name. No reader or writer waits, and nothing held in memory grows with the file:
+
+    bites ─► db.tmp ─► last batch, fsync ─rename─fsync─► db      readers go over with the next batch, views never
+
 **When a batch fails** (no space, input/output error) the batch is gone, `on_error` is told once, and everything
 after it is refused: the member stops, and at its next start the raft log supplies what the file lacks.
 
 Sources: LMDB (lmdb.tech/doc, `mdb_env_open`, `mdb_txn_begin`), etcd's backend for the batch rule and its numbers.
 """
 
-from quorate.storage.backend.backend import BATCH_INTERVAL, BATCH_LIMIT, Backend, View
+from quorate.storage.backend.backend import BATCH_INTERVAL, BATCH_LIMIT, Backend
 from quorate.storage.backend.file import (
     MAX_KEY_BYTES,
     BackendError,
@@ -45,8 +52,10 @@ from quorate.storage.backend.file import (
     BackendForeign,
     BackendInUse,
     Bucket,
+    DefragmentError,
 )
 from quorate.storage.backend.load import load
+from quorate.storage.backend.view import View
 
 __all__ = [
     "BATCH_INTERVAL",
@@ -58,6 +67,7 @@ __all__ = [
     "BackendForeign",
     "BackendInUse",
     "Bucket",
+    "DefragmentError",
     "View",
     "load",
 ]

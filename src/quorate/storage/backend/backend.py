@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 
 import lmdb
 
-from quorate.storage.backend.file import DEFAULT_MAP_SIZE, MAX_KEY_BYTES, BackendError, BackendFailed, Bucket, File
+from quorate.storage.backend.defrag import Defragmentation
+from quorate.storage.backend.file import (
+    DEFAULT_MAP_SIZE,
+    MAX_KEY_BYTES,
+    BackendError,
+    BackendFailed,
+    Bucket,
+    DefragmentError,
+    File,
+)
 from quorate.storage.backend.scan import Overlay, Place, stored_bite
+from quorate.storage.backend.twin import Twin
+from quorate.storage.backend.view import View
 from quorate.storage.backend.writer import Batch, Changes, Done, OnError, Writer
 
 BATCH_INTERVAL = 0.1
@@ -49,7 +60,10 @@ class Backend:
         self._ops = 0
         self._due_at = 0.0
         self._frozen: list[Batch] = []
-        self._txn: lmdb.Transaction[bytes] = self._file.env.begin()
+        self._defragmentation: Defragmentation | None = None
+        self._opened = self._file.current
+        """What is read from; another may be in use already, and is read from the next batch on."""
+        self._txn: lmdb.Transaction[bytes] = self._opened.env.begin()
         self._read = self._txn.get
 
     @classmethod
@@ -92,12 +106,12 @@ class Backend:
         for layer in self._layers[number]:
             if key in layer:
                 return layer[key]
-        return self._read(key, None, self._file.handles[number])
+        return self._read(key, None, self._opened.handles[number])
 
     def get_many(self, bucket: Bucket, keys: Sequence[bytes]) -> list[bytes]:
         """The values of rows that are known to exist, in the order of `keys`; a missing one is a broken store."""
         number = bucket[1]
-        handle = self._file.handles[number]
+        handle = self._opened.handles[number]
         read = self._read
         layers = [layer for layer in self._layers[number] if layer]
         values: list[bytes | None]
@@ -120,13 +134,12 @@ class Backend:
         bite shows the rows as they stood when it was read, and the next goes on behind the last key.
         """
         number = bucket[1]
-        handle = self._file.handles[number]
         place = Place(start, end)
         overlay = Overlay()
         rows = FIRST_BITE_ROWS
         more = True
         while more:
-            stored, more = stored_bite(self._txn, handle, place, min(rows, limit or rows))
+            stored, more = stored_bite(self._txn, self._opened.handles[number], place, min(rows, limit or rows))
             if stored and more:
                 last = stored[-1][0]
             bite = overlay.merge(self._layers[number], stored, more, place)
@@ -198,7 +211,8 @@ class Backend:
         if self._ops and not self._in_entry and self._writer.error is None:
             self._freeze()
         self._writer.stop()
-        self._txn.abort()
+        self._give_up_defragmentation("the database is closed")
+        self._stop_reading()
         self._file.close()
 
     # The file.
@@ -216,13 +230,14 @@ class Backend:
 
         A view keeps every page freed after it from being used again, so the file grows while it is open.
         """
-        return View(self._file)
+        return View(self._file, self._file.current)
 
     def replace(self, path: str | Path) -> None:
         """Put the file at `path` (made by `load`, on the same file system) in the place of this one, and go on with it.
 
-        Rows that wait in memory are dropped; batches on their way to the old file are waited for. Views must have been
-        closed, and a scan begun before must not be used again. A crash leaves the old file or the new one, each whole.
+        Rows that wait in memory are dropped; batches on their way to the old file are waited for, and a
+        defragmentation is given up. Views must have been closed, and a scan begun before must not be used again. A
+        crash leaves the old file or the new one, each whole.
         Raises BackendForeign or BackendError when the new file is not fit, and then nothing has changed. Raises
         BackendFailed when the exchange itself failed; nothing is accepted any more then.
         """
@@ -232,7 +247,8 @@ class Backend:
         self._file.examine(Path(path))
         self._writer.stop()
         self._raise_failure()
-        self._txn.abort()
+        self._give_up_defragmentation("a snapshot has taken the place of the database")
+        self._stop_reading()
         try:
             self._file.put_in_place(Path(path))
         except (OSError, BackendError) as reason:
@@ -240,13 +256,62 @@ class Backend:
             raise self._writer.error from reason
         self._begin()
 
+    def defragment(self) -> Generator[None, None, None]:
+        """Put a file of the same rows, without anything between them, in the place of this one, while rows are read
+        and written.
+
+        Yields between bites, which are for the logic thread, between entries; one run at a time. The last that the new
+        file lacks is a batch that the writer's thread puts into it, and then it takes the name: a crash leaves the old
+        file or the new one, whole, with every batch that was durable. Views go on, on the file they were opened on.
+        Raises DefragmentError when the new file cannot be made or is given up; then nothing has changed. Raises
+        BackendFailed once a batch was lost.
+        """
+        assert self._defragmentation is None, "one defragmentation at a time"
+        self._drop_done()
+        while any(batch.twin is not None for batch in self._frozen):
+            yield  # a run that was closed is with the writer still
+            self._drop_done()
+        run = self._defragmentation = Defragmentation(self._make_twin(), self._opened, self._txn, self._now)
+        batch: Batch | None = None
+        try:
+            run.twin.begin(self.size_in_use())
+            yield from run.run()
+            batch = self._freeze_last(run)
+            while not batch.done:
+                yield
+            self._drop_done()
+            if run.twin.error is not None:
+                raise run.twin.error
+        except BackendFailed:
+            raise
+        except (lmdb.Error, OSError, BackendError) as error:
+            raise DefragmentError(f"cannot defragment {self._file.path}: {run.twin.explain(error)}") from error
+        finally:
+            if self._defragmentation is run:
+                self._defragmentation = None
+            if batch is None:
+                run.twin.give_up()
+
+    def _freeze_last(self, run: Defragmentation) -> Batch:
+        """Hand the new file to the thread, with all that it lacks; from here on it is the thread's."""
+        self._drop_done()
+        run.twin.rest = [run.rest(), *(batch.changes for batch in self._frozen)]
+        self._freeze(twin=run.twin)
+        self._defragmentation = None
+        return self._frozen[-1]
+
+    def _give_up_defragmentation(self, why: str) -> None:
+        if self._defragmentation is not None:
+            self._defragmentation.give_up(why)
+            self._defragmentation = None
+
     # How a batch goes from the buffer to the file.
 
-    def _freeze(self, done: Done | None = None) -> None:
+    def _freeze(self, done: Done | None = None, twin: Twin | None = None) -> None:
         assert not self._in_entry, "a batch must not end inside an entry"
         self._raise_failure()
         changes = {number: buffer for number, buffer in enumerate(self._buffers) if buffer}
-        batch = Batch(changes, self._ops)
+        batch = Batch(changes, self._ops, twin)
         if done is not None:
             batch.waiters.append(done)
         idle = not self._frozen
@@ -277,6 +342,8 @@ class Backend:
             return
         self._renew()
         for batch in self._frozen[:finished]:
+            if self._defragmentation is not None:
+                self._defragmentation.note(batch.changes, self._txn)
             for number in batch.changes:
                 self._layers[number] = self._layers[number][:-1]
         del self._frozen[:finished]
@@ -293,36 +360,18 @@ class Backend:
         if self._writer.error is not None:
             raise self._writer.error
 
+    def _make_twin(self) -> Twin:
+        return Twin(self._file)
+
     def _renew(self) -> None:
-        self._txn.abort()
-        self._txn = self._file.env.begin()
+        self._stop_reading()
+        self._txn = self._opened.env.begin()
         self._read = self._txn.get
 
-
-class View:
-    """A still picture of the file (`Backend.view`). Close it soon; closing is required before the Backend closes or
-    replaces its file."""
-
-    def __init__(self, file: File) -> None:
-        self._file = file
-        self._txn: lmdb.Transaction[bytes] = file.env.begin()
-        self._open = True
-        file.open_views += 1
-
-    def get(self, bucket: Bucket, key: bytes) -> bytes | None:
-        return self._txn.get(key, None, self._file.handles[bucket.id])
-
-    def scan(self, bucket: Bucket, start: bytes = b"", end: bytes | None = None) -> Iterator[tuple[bytes, bytes]]:
-        """Rows with start <= key < end (None: to the last), ascending."""
-        cursor = self._txn.cursor(self._file.handles[bucket.id])
-        if cursor.set_range(start):
-            for row in cursor:
-                if end is not None and row[0] >= end:
-                    return
-                yield row
-
-    def close(self) -> None:
-        if self._open:
-            self._open = False
-            self._file.open_views -= 1
-            self._txn.abort()
+    def _stop_reading(self) -> None:
+        """Until the next time, which may be of another file."""
+        self._txn.abort()
+        current = self._file.current
+        if current is not self._opened:
+            self._file.leave(self._opened)
+            self._opened = current

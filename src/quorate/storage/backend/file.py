@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -43,6 +44,10 @@ class BackendFailed(BackendError):
     """A batch could not be written; nothing is accepted any more."""
 
 
+class DefragmentError(BackendError):
+    """The file could not be defragmented; everything goes on with it as it was."""
+
+
 class Bucket(NamedTuple):
     """A named, ordered set of rows. `id` is its place in a Backend's tables: they run from 0."""
 
@@ -50,29 +55,56 @@ class Bucket(NamedTuple):
     id: int
 
 
-class File:
+class Opened:
     """An open environment and the handles of its buckets, by bucket id."""
+
+    __slots__ = ("env", "handles", "views")
+
+    def __init__(self, env: lmdb.Environment, handles: list[lmdb._Database]) -> None:
+        self.env = env
+        self.handles = handles
+        self.views = 0
+        """How many are open on it."""
+
+
+class File:
+    """The file in use. Files that it has taken the place of stay open as long as somebody reads them."""
 
     def __init__(self, path: Path, buckets: Sequence[Bucket], map_size: int, sync: bool) -> None:
         """Open or create the file at `path`. Raises BackendInUse, BackendForeign, BackendError."""
         self.path = path
         self.open_views = 0
+        """On this file and on those before it."""
+        self._past: list[Opened] = []
+        self._closing: list[threading.Thread] = []
         self._buckets = in_order(buckets)
         self._map_size = map_size
         self._sync = sync
         self._lock = _take_lock(path)
         try:
+            remove_temporary(temporary_path(path))
             if not path.exists():
                 _create(path, self._buckets, map_size)
-            self.env, self.handles = self._open(path)
+            self.current = self._open(path)
+        except OSError as error:
+            os.close(self._lock)
+            raise BackendError(f"cannot open {path}: {error.strerror}") from error
         except BaseException:
             os.close(self._lock)
             raise
 
     def close(self) -> None:
-        """Close the environment and let the next process in."""
-        self.env.close()
+        """Close everything and let the next process in."""
+        self._close_all()
         os.close(self._lock)
+
+    @property
+    def env(self) -> lmdb.Environment:
+        return self.current.env
+
+    @property
+    def handles(self) -> list[lmdb._Database]:
+        return self.current.handles
 
     def allocated(self) -> int:
         """Bytes of the file that LMDB has handed out, free pages included."""
@@ -85,8 +117,7 @@ class File:
 
     def examine(self, path: Path) -> None:
         """Raises BackendForeign or BackendError when `put_in_place` could not go on with the file at `path`."""
-        env, _ = self._open(path)
-        env.close()
+        self._open(path).env.close()
         reader_table(path).unlink(missing_ok=True)
 
     def put_in_place(self, path: Path) -> None:
@@ -96,14 +127,45 @@ class File:
         whole under the name, and until the rename both. The lock of `<path>.lock` is held throughout.
         """
         assert not self.open_views, "a view of the present file is open"
-        self.env.close()
+        self._close_all()
         # The table holds the number of the newest transaction. A process that still reads the old file would keep it
         # alive, and the new file would be read by the old one's number; so each file gets its own table.
         reader_table(self.path).unlink(missing_ok=True)
         move_into_place(path, self.path)
-        self.env, self.handles = self._open(self.path)
+        self.current = self._open(self.path)
 
-    def _open(self, path: Path) -> tuple[lmdb.Environment, list[lmdb._Database]]:
+    def open_twin(self, path: Path, *, complete: bool = False) -> Opened:
+        """Make another file of the same buckets, whose rows are durable after a sync only; or open one that is
+        `complete` as this one was opened. Raises lmdb.Error, BackendError."""
+        if complete:
+            return self._open(path)
+        env = open_environment(path, self._map_size, sync=False)
+        return Opened(env, [env.open_db(bucket.name) for bucket in self._buckets])
+
+    def leave(self, opened: Opened) -> None:
+        """Nobody reads `opened` any more, except by views: another is in use."""
+        self._past.append(opened)
+        self.close_unread()
+
+    def close_unread(self) -> None:
+        """Close those left files that have no views. The system frees their pages then, which takes a while."""
+        unread = [opened for opened in self._past if not opened.views]
+        if unread:
+            self._past = [opened for opened in self._past if opened.views]
+            self._closing = [thread for thread in self._closing if thread.is_alive()]
+            for opened in unread:
+                thread = threading.Thread(target=opened.env.close, name="backend close", daemon=True)
+                thread.start()
+                self._closing.append(thread)
+
+    def _close_all(self) -> None:
+        for thread in self._closing:
+            thread.join()
+        for opened in (*self._past, self.current):
+            opened.env.close()
+        self._past, self._closing = [], []
+
+    def _open(self, path: Path) -> Opened:
         """Open the file at `path`, which must exist and be whole. Raises BackendForeign, BackendError."""
         try:
             # LMDB would take a file of no bytes for a new database.
@@ -115,7 +177,7 @@ class File:
             env = open_environment(path, self._map_size, self._sync)
             try:
                 _check_length(path, env)
-                return env, [env.open_db(bucket.name) for bucket in self._buckets]
+                return Opened(env, [env.open_db(bucket.name) for bucket in self._buckets])
             except BaseException:
                 env.close()
                 raise
@@ -152,6 +214,11 @@ def reader_table(path: Path) -> Path:
     return Path(f"{path}-lock")
 
 
+def temporary_path(path: Path) -> Path:
+    """Where a file is made that is to get the name `path` when it is whole; means nothing after a crash."""
+    return Path(f"{path}.tmp")
+
+
 def remove_temporary(path: Path) -> None:
     for leftover in (path, reader_table(path)):
         leftover.unlink(missing_ok=True)
@@ -161,6 +228,11 @@ def move_into_place(temporary: Path, path: Path) -> None:
     """Rename a file that is whole and synced, durably. Raises OSError."""
     reader_table(temporary).unlink(missing_ok=True)
     os.rename(temporary, path)
+    sync_directory(path)
+
+
+def sync_directory(path: Path) -> None:
+    """Make the name `path` durable. Raises OSError."""
     directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(directory)
@@ -188,9 +260,8 @@ def _create(path: Path, buckets: Sequence[Bucket], map_size: int) -> None:
 
     A start that is killed halfway leaves only the temporary file, and the next start begins it anew (etcd 11613).
     """
-    temporary = Path(f"{path}.tmp")
+    temporary = temporary_path(path)
     try:
-        remove_temporary(temporary)
         env = open_environment(temporary, map_size, sync=True)
         try:
             for bucket in buckets:

@@ -17,8 +17,9 @@ from quorate.storage.backend.file import (
     move_into_place,
     open_environment,
     remove_temporary,
+    temporary_path,
 )
-from quorate.storage.backend.writer import Changes, place
+from quorate.storage.backend.writer import Changes, place_all
 
 BITE_ROWS = 500
 BITE_BYTES = 1 << 18
@@ -35,7 +36,7 @@ def load(path: str | Path, buckets: Sequence[Bucket], rows: Iterable[Row]) -> Ge
     later counts. Raises BackendError when the file cannot be written or a key is longer than MAX_KEY_BYTES.
     """
     path = Path(path)
-    temporary = Path(f"{path}.tmp")
+    temporary = temporary_path(path)
     try:
         remove_temporary(temporary)
         env = open_environment(temporary, DEFAULT_MAP_SIZE, sync=False)
@@ -76,5 +77,4 @@ def fill(env: lmdb.Environment, handles: list[lmdb._Database], rows: Iterable[Ro
 
 def _write(env: lmdb.Environment, handles: list[lmdb._Database], bite: dict[int, Changes]) -> None:
     with env.begin(write=True) as txn:
-        for number, changes in bite.items():
-            place(txn, handles[number], changes)
+        place_all(txn, handles, bite)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from queue import SimpleQueue
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import lmdb
 
-from quorate.storage.backend.file import BackendFailed, File
+from quorate.storage.backend.file import BackendError, BackendFailed, File
+
+if TYPE_CHECKING:
+    from quorate.storage.backend.twin import Twin
 
 Changes = dict[bytes, bytes | None]
 """What a batch does to one bucket: the new value of each key, None where the row goes away."""
@@ -32,11 +35,13 @@ _log = logging.getLogger(__name__)
 class Batch:
     """Changes that reach the file together. Nobody changes it once it is given to the writer."""
 
-    __slots__ = ("changes", "done", "error", "finished", "ops", "placed", "waiters")
+    __slots__ = ("changes", "done", "error", "finished", "ops", "placed", "twin", "waiters")
 
-    def __init__(self, changes: dict[int, Changes], ops: int) -> None:
+    def __init__(self, changes: dict[int, Changes], ops: int, twin: Twin | None = None) -> None:
         self.changes = changes
         self.ops = ops
+        self.twin = twin
+        """The file that is to take the place of the one in use, with this batch as the last that it lacks."""
         self.waiters: list[Done] = []
         self.placed = threading.Lock()
         """Held until the rows stand in the transaction, that is until only the disk is left to wait for."""
@@ -114,12 +119,30 @@ class Writer:
                 _call(self._on_error, self.error)
 
     def _write(self, batch: Batch) -> None:
-        with self._file.env.begin(write=True) as txn:
-            for bucket, changes in batch.changes.items():
-                place(txn, self._file.handles[bucket], changes)
-            batch.placed.release()
-            self._measure(txn)
+        if batch.twin is None or not self._write_twin(batch.twin, batch):
+            with self._file.env.begin(write=True) as txn:
+                place_all(txn, self._file.handles, batch.changes)
+                batch.placed.release()
+                self._measure(txn)
         self.size = self._file.allocated()
+
+    def _write_twin(self, twin: Twin, batch: Batch) -> bool:
+        """Put `twin`, with this batch in it, in the place of the file in use; False when it is not fit for that."""
+        try:
+            twin.complete([*twin.rest, batch.changes])
+            twin.rename()
+        except (lmdb.Error, OSError, BackendError) as error:
+            twin.error = error
+            twin.give_up()
+            return False
+        try:
+            self._file.current = twin.settle()
+        except BaseException:
+            twin.give_up()
+            raise
+        with self._file.env.begin() as txn:
+            self._measure(txn)
+        return True
 
     def _measure(self, txn: lmdb.Transaction[bytes]) -> None:
         """Count the pages that hold rows, their trees and the two roots; what is left of the file is free."""
@@ -136,6 +159,12 @@ def _call(told: Callable[[Any], None], what: BackendFailed | None) -> None:
         told(what)
     except Exception:
         _log.exception("a listener of the backend failed")
+
+
+def place_all(txn: lmdb.Transaction[bytes], handles: Sequence[lmdb._Database], changes: dict[int, Changes]) -> None:
+    """Bring changes of several buckets into the transaction."""
+    for bucket, some in changes.items():
+        place(txn, handles[bucket], some)
 
 
 def place(txn: lmdb.Transaction[bytes], handle: lmdb._Database, changes: Changes) -> None:

@@ -8,7 +8,8 @@ so a crash and a power loss leave exactly the last finished batch. A call that w
 full backlog) takes no virtual time.
 
 A batch fails when the disk draws an error of a write or a sync, or has no room. Named points for `Disk.hook`:
-`beforeCommit`, `afterCommit` (a batch; etcd's names), beside the operations of `load` and of making the file.
+`beforeCommit`, `afterCommit` (a batch; etcd's names), beside those of a defragmentation (`twin`) and the operations of
+`load` and of making the file.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import errno
 import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
-from contextlib import closing, suppress
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -34,12 +35,14 @@ from quorate.storage.backend import (
     Bucket,
     View,
 )
-from quorate.storage.backend.file import DEFAULT_MAP_SIZE, File, in_order
+from quorate.storage.backend.file import DEFAULT_MAP_SIZE, File, Opened, in_order
 from quorate.storage.backend.load import Row, fill
+from quorate.storage.backend.twin import Twin
 from quorate.storage.backend.writer import Batch, OnError, Writer
 from quorate.storage.files import FileLocked
 from quorate.testing.sim.disk import Mount, fail
-from quorate.testing.sim.tables import PAGE_BYTES, ROW_BYTES, Picture, Table
+from quorate.testing.sim.tables import PAGE_BYTES, ROW_BYTES, Table
+from quorate.testing.sim.twin import SimTwin, make_table, remove
 
 ROW_SECONDS = 1e-6
 """What placing a row adds to the time that a batch takes."""
@@ -75,8 +78,8 @@ class RowsRoom:
         path, mount = str(path), self.mount
         temporary = f"{path}.tmp"
         try:
-            _remove(mount, temporary)
-            table = _make(mount, temporary)
+            remove(mount, temporary)
+            table = make_table(mount, temporary)
             handles = [table.make_bucket(bucket.name) for bucket in in_order(buckets)]
             yield from fill(cast(lmdb.Environment, table), cast("list[lmdb._Database]", handles), rows)
             yield
@@ -84,11 +87,11 @@ class RowsRoom:
                 fail(errno.ENOSPC, temporary)
             _name_whole(mount, table, temporary, path)
         except OSError as error:
-            _remove(mount, temporary)
+            remove(mount, temporary)
             raise BackendError(f"cannot write {path}: {error}") from error
         except BaseException:
             if not mount.is_dead:
-                _remove(mount, temporary)
+                remove(mount, temporary)
             raise
 
 
@@ -103,7 +106,9 @@ class SimBackend(Backend):
         super().__init__(cast(File, file), batch_interval, batch_limit, on_error)
 
     def view(self) -> View:
-        return View(cast(File, StillFile(self._table_file)))
+        file = self._table_file
+        still = Opened(cast(lmdb.Environment, file.env.picture()), file.current.handles)
+        return View(cast(File, file), still)
 
     def close(self) -> None:
         """As `Backend.close`; nothing in a process that is dead."""
@@ -115,6 +120,9 @@ class SimBackend(Backend):
 
     def _now(self) -> float:
         return self._room.now()
+
+    def _make_twin(self) -> Twin:
+        return SimTwin(self._room.mount, self._table_file, self._room.call_later)
 
 
 class SimWriter(Writer):
@@ -201,7 +209,8 @@ class TableFile:
             self._lock.lock()
             if os.path.basename(path) not in mount.list(os.path.dirname(path) or "."):
                 self._create()
-            self.env, self.handles = self._open(path)
+            remove(mount, f"{path}.tmp")
+            self.current = self._open(path)
         except FileLocked as error:
             self._lock.close()
             raise BackendInUse(f"{path} is in use by another process") from error
@@ -211,6 +220,14 @@ class TableFile:
 
     def close(self) -> None:
         self._lock.close()
+
+    @property
+    def env(self) -> Table:
+        return cast(Table, self.current.env)
+
+    @property
+    def handles(self) -> Any:
+        return self.current.handles
 
     def allocated(self) -> int:
         return self.env.size
@@ -222,17 +239,23 @@ class TableFile:
         assert not self.open_views, "a view of the present file is open"
         self._mount.rename(str(path), self.path)
         self._mount.sync_directory(os.path.dirname(self.path) or ".")
-        self.env, self.handles = self._open(self.path)
+        self.current = self._open(self.path)
+
+    def open_copy(self, path: str) -> Opened:
+        return self._open(path)
+
+    def leave(self, opened: Opened) -> None: ...
+
+    def close_unread(self) -> None: ...
 
     def _create(self) -> None:
         temporary = f"{self.path}.tmp"
         try:
-            _remove(self._mount, temporary)
-            _name_whole(self._mount, _make(self._mount, temporary), temporary, self.path)
+            _name_whole(self._mount, make_table(self._mount, temporary), temporary, self.path)
         except OSError as error:
             raise BackendError(f"cannot open {self.path}: {error}") from error
 
-    def _open(self, path: str) -> tuple[Table, list[bytes]]:
+    def _open(self, path: str) -> Opened:
         try:
             with closing(self._mount.open(path)) as file:
                 table, size = file.inode.payload, file.size()
@@ -246,31 +269,8 @@ class TableFile:
         if not table.whole:
             raise BackendForeign(f"{path} is cut short")
         self.map_size = max(self.map_size, 2 * table.size)
-        return table, [table.make_bucket(bucket.name) for bucket in self._buckets]
-
-
-class StillFile:
-    """The file of a View: its rows as they are now. The count of open views is that of the file in use."""
-
-    def __init__(self, file: TableFile) -> None:
-        self.env: Picture = file.env.picture()
-        self.handles = file.handles
-        self._file = file
-
-    @property
-    def open_views(self) -> int:
-        return self._file.open_views
-
-    @open_views.setter
-    def open_views(self, count: int) -> None:
-        self._file.open_views = count
-
-
-def _make(mount: Mount, path: str) -> Table:
-    table = Table()
-    with closing(mount.open(path, create=True)) as file:
-        file.inode.payload = table
-    return table
+        handles = [table.make_bucket(bucket.name) for bucket in self._buckets]
+        return Opened(cast(lmdb.Environment, table), cast("list[lmdb._Database]", handles))
 
 
 def _name_whole(mount: Mount, table: Table, temporary: str, path: str) -> None:
@@ -282,8 +282,3 @@ def _name_whole(mount: Mount, table: Table, temporary: str, path: str) -> None:
     table.whole = True
     mount.rename(temporary, path)
     mount.sync_directory(os.path.dirname(path) or ".")
-
-
-def _remove(mount: Mount, path: str) -> None:
-    with suppress(FileNotFoundError):
-        mount.unlink(path)
