@@ -15,12 +15,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from types import TracebackType
 from typing import Any
 
 from quorate.api.pb import rpc_pb2 as pb
+from quorate.api.raftpb import Message
 from quorate.membership import Cluster
 from quorate.server import Server
+from quorate.server.raft_loop import RaftLoop
 from quorate.storage import schema, wal
 from quorate.testing.cluster import METHODS
 from quorate.testing.sim import crash_points
@@ -44,6 +47,7 @@ class Scene(SimCluster):
         self._acts: list[tuple[int, str, Callable[[], object]]] = []
         self._boots = boot
         self._channels: dict[int, Channel] = {}
+        self._ears: dict[RaftLoop, Callable[[Message], None]] = {}
         self._points = crash_points.watched(self.reached)
 
     def __enter__(self) -> Scene:
@@ -74,7 +78,7 @@ class Scene(SimCluster):
         return self._begin(self._call(number, request, seconds))
 
     def refusal(self, number: int, request: Any) -> str:
-        """The text with which a member refuses; empty if it does not."""
+        """The text with which a member refuses, or why it is not reached; empty for an answer."""
         try:
             self.ask(number, request)
         except Status as status:
@@ -161,6 +165,36 @@ class Scene(SimCluster):
         self.until(lambda: machine.ready)
         return len(self.members) - 1
 
+    def configure(self, **fields: Any) -> None:
+        """Settings of all members, before they run."""
+        for machine in self.members:
+            machine.config = replace(machine.config, **fields)
+
+    def hear(self, number: int, judge: Callable[[Message], Message | None]) -> Callable[[Message], None]:
+        """Have `judge` decide what raft of a member hears: it returns the message, another, or None. What this returns
+        has raft hear a message all the same."""
+        loop = self.server(number).raft
+        plain = self._ears.setdefault(loop, loop.receive)
+
+        def receive(message: Message) -> None:
+            heard = judge(message)
+            if heard is not None:
+                plain(heard)
+
+        loop.receive = receive
+        return plain
+
+    def hear_all(self) -> None:
+        """Let everybody hear again as members do."""
+        for loop, plain in self._ears.items():
+            loop.receive = plain
+        self._ears.clear()
+
+    def deaf_to_commits(self, number: int) -> None:
+        """From here on a member is not told by others that anything more is committed."""
+        known = self.server(number).node.raft.log.committed
+        self.hear(number, lambda message: replace(message, commit=min(message.commit, known)))
+
     def lead(self, number: int) -> None:
         """Make a member the leader."""
         leader = self.leader()
@@ -168,6 +202,14 @@ class Scene(SimCluster):
         if leader != number:
             self.ask(leader, pb.MoveLeaderRequest(targetID=self.server(number).member_id))
             self.until(lambda: self.leader() == number and self.healthy())
+
+    def lead_elsewhere(self, number: int) -> int:
+        """Take a member from the network, until another leads; that one's number."""
+        self.network.isolate(self.members[number].name)
+        self.until(lambda: self.leader() not in (number, None))
+        leader = self.leader()
+        assert leader is not None
+        return leader
 
     def part(self, number: int) -> None:
         """Cut a member off from the other members, not from the clients."""
@@ -199,8 +241,9 @@ class Scene(SimCluster):
             raise
 
     def settle(self) -> None:
-        """Until everybody has applied the same, and it is on the disks."""
+        """Until everybody has applied the same, has removed what is compacted, and all is on the disks."""
         self.until(lambda: self.healthy() and self.level())
+        self.until(lambda: not any(server.store.jobs.compactions for server in self.servers()))
         for machine in self.members:
             if machine.server is not None:
                 self.scheduler.run(machine.process.loop, _committed(machine.server))
@@ -234,6 +277,7 @@ class Scene(SimCluster):
     def judge(self) -> None:
         """Heal everything, start what is down, and look whether all is well."""
         self._acts.clear()
+        self.hear_all()
         self.heal()
         _is_empty(deaths(self))
         self.boot()
@@ -267,6 +311,9 @@ class Watch:
     def __init__(self, channel: Channel) -> None:
         self.answers: list[pb.WatchResponse] = []
         self.ended = ""
+        self.reads = asyncio.Event()
+        """Cleared, the client takes nothing more from the stream."""
+        self.reads.set()
         self._channel = channel
         self._unsent: list[bytes] = []
         self._send: Callable[[bytes], object] = self._unsent.append
@@ -294,8 +341,15 @@ class Watch:
     @property
     def progress(self) -> list[int]:
         """The revisions of all answers that say nothing but how far things are."""
-        plain = [a for a in self.answers if not (a.events or a.created or a.canceled)]
-        return [answer.header.revision for answer in plain]
+        return [a.header.revision for a in self.answers if not (a.events or a.created or a.canceled)]
+
+    def check_progress(self) -> None:
+        """Nothing comes behind the word that all up to it has come."""
+        told = 0
+        for answer in self.answers:
+            if not (answer.events or answer.created or answer.canceled):
+                told = max(told, answer.header.revision)
+            assert all(event.kv.mod_revision > told for event in answer.events), (told, answer)
 
     @property
     def canceled(self) -> list[pb.WatchResponse]:
@@ -309,6 +363,7 @@ class Watch:
         try:
             while (message := await stream.receive()) is not None:
                 self.answers.append(pb.WatchResponse.FromString(message))
+                await self.reads.wait()
         except Status as status:
             self.ended = str(status)
 

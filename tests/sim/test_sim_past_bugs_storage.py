@@ -1,4 +1,4 @@
-"""Faults that etcd once had in what it stores and applies, each played again; docs/testing/past-bugs.md has them all."""
+"""Faults that etcd once had in what it stores and applies, each played again (docs/testing/past-bugs.md)."""
 
 from __future__ import annotations
 
