@@ -150,6 +150,13 @@ class Scene(SimCluster):
         self.members[number].crash(power=power)
         self.start(number)
 
+    def boot(self) -> None:
+        """Start every process that does not run."""
+        for number, machine in enumerate(self.members):
+            if not machine.alive:
+                self._channels.pop(number, None)
+        super().boot()
+
     def start(self, number: int) -> None:
         """Returns when the member serves."""
         self._channels.pop(number, None)
