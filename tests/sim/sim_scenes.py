@@ -29,7 +29,7 @@ from quorate.testing.cluster import METHODS
 from quorate.testing.sim import crash_points
 from quorate.testing.sim.checks import compare_states, deaths
 from quorate.testing.sim.cluster import Settings, SimCluster
-from quorate.testing.sim.member import Machine
+from quorate.testing.sim.member import CLIENT_PORT, Machine
 from quorate.testing.sim.rows import RowsRoom, SimBackend
 from quorate.testing.workload import KEEP_ALIVE, WATCH
 from quorate.transport.grpc import Channel, Status
@@ -46,7 +46,7 @@ class Scene(SimCluster):
         super().__init__(seed, size, Settings(**settings))
         self._acts: list[tuple[int, str, Callable[[], object]]] = []
         self._boots = boot
-        self._channels: dict[int, Channel] = {}
+        self._channels: dict[str, Channel] = {}
         self._ears: dict[RaftLoop, Callable[[Message], None]] = {}
         self._points = crash_points.watched(self.reached)
 
@@ -127,9 +127,10 @@ class Scene(SimCluster):
         return watch
 
     def channel_to(self, number: int) -> Channel:
-        if number not in self._channels:
-            self._channels[number] = self.channel(number)
-        return self._channels[number]
+        name = self.members[number].name
+        if name not in self._channels:
+            self._channels[name] = Channel(self.network.host(name).address, CLIENT_PORT)
+        return self._channels[name]
 
     # What happens to members.
 
@@ -152,14 +153,14 @@ class Scene(SimCluster):
 
     def boot(self) -> None:
         """Start every process that does not run."""
-        for number, machine in enumerate(self.members):
+        for machine in self.members:
             if not machine.alive:
-                self._channels.pop(number, None)
+                self._channels.pop(machine.name, None)
         super().boot()
 
     def start(self, number: int) -> None:
         """Returns when the member serves."""
-        self._channels.pop(number, None)
+        self._channels.pop(self.members[number].name, None)
         self.members[number].boot()
         self.until(lambda: self.members[number].ready)
 
@@ -201,6 +202,12 @@ class Scene(SimCluster):
         """From here on a member is not told by others that anything more is committed."""
         known = self.server(number).node.raft.log.committed
         self.hear(number, lambda message: replace(message, commit=min(message.commit, known)))
+
+    def hold_back(self, number: int) -> None:
+        """Let only what somebody waits for get to a member's database; give `batch_interval` a large number, too."""
+        backend = self.server(number).backend
+        flush = backend.flush
+        backend.flush = lambda done=None: None if done is None else flush(done)
 
     def lead(self, number: int) -> None:
         """Make a member the leader."""
