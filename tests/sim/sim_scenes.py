@@ -19,6 +19,8 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Any
 
+from sim_watch import Watch
+
 from quorate.api.pb import rpc_pb2 as pb
 from quorate.api.raftpb import Message
 from quorate.membership import Cluster
@@ -31,7 +33,7 @@ from quorate.testing.sim.checks import compare_states, deaths
 from quorate.testing.sim.cluster import Settings, SimCluster
 from quorate.testing.sim.member import CLIENT_PORT, Machine
 from quorate.testing.sim.rows import RowsRoom, SimBackend
-from quorate.testing.workload import KEEP_ALIVE, WATCH
+from quorate.testing.workload import KEEP_ALIVE
 from quorate.transport.grpc import Channel, Status
 
 CALL_SECONDS = 20.0
@@ -113,6 +115,7 @@ class Scene(SimCluster):
         return self.scheduler.run(self.client_loop, self._renew(number, lease))
 
     def begin_keep_alive(self, number: int, lease: int) -> asyncio.Task[int]:
+        """As `keep_alive`, and do not wait for the answer."""
         return self._begin(self._renew(number, lease))
 
     def leases(self, number: int) -> list[int]:
@@ -317,69 +320,6 @@ class Scene(SimCluster):
         stream.cancel()
         assert answer is not None
         return pb.LeaseKeepAliveResponse.FromString(answer).TTL
-
-
-class Watch:
-    """A stream of watches; `answers` are all that came, `ended` why no more do."""
-
-    def __init__(self, channel: Channel) -> None:
-        self.answers: list[pb.WatchResponse] = []
-        self.ended = ""
-        self.reads = asyncio.Event()
-        """Cleared, the client takes nothing more from the stream."""
-        self.reads.set()
-        self._channel = channel
-        self._unsent: list[bytes] = []
-        self._send: Callable[[bytes], object] = self._unsent.append
-
-    def create(self, **fields: Any) -> None:
-        """Ask for one more watch."""
-        self._send(pb.WatchRequest(create_request=pb.WatchCreateRequest(**fields)).SerializeToString())
-
-    def ask_progress(self) -> None:
-        self._send(pb.WatchRequest(progress_request=pb.WatchProgressRequest()).SerializeToString())
-
-    @property
-    def events(self) -> list[tuple[int, bytes, bytes | None]]:
-        """(revision, key, value), None for a delete."""
-        return [
-            (event.kv.mod_revision, event.kv.key, None if event.type == event.DELETE else event.kv.value)
-            for answer in self.answers
-            for event in answer.events
-        ]
-
-    @property
-    def revisions(self) -> list[int]:
-        return [event[0] for event in self.events]
-
-    @property
-    def progress(self) -> list[int]:
-        """The revisions of all answers that say nothing but how far things are."""
-        return [a.header.revision for a in self.answers if not (a.events or a.created or a.canceled)]
-
-    def check_progress(self) -> None:
-        """Nothing comes behind the word that all up to it has come."""
-        told = 0
-        for answer in self.answers:
-            if not (answer.events or answer.created or answer.canceled):
-                told = max(told, answer.header.revision)
-            assert all(event.kv.mod_revision > told for event in answer.events), (told, answer)
-
-    @property
-    def canceled(self) -> list[pb.WatchResponse]:
-        return [answer for answer in self.answers if answer.canceled]
-
-    async def run(self) -> None:
-        stream = self._channel.stream(WATCH)
-        self._send = stream.send
-        for message in self._unsent:
-            stream.send(message)
-        try:
-            while (message := await stream.receive()) is not None:
-                self.answers.append(pb.WatchResponse.FromString(message))
-                await self.reads.wait()
-        except Status as status:
-            self.ended = str(status)
 
 
 def members_agree_with_raft(server: Server) -> None:

@@ -261,3 +261,14 @@ def test_17247_a_row_that_went_to_the_file_does_not_come_back_from_the_buffer() 
         scene.settle()
         assert scene.get(0, b"k") == found == b"newest"
         assert watch.revisions == late.revisions == revisions
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3])
+def test_22134_what_is_put_inside_nested_transactions_counts_for_the_quota(depth: int) -> None:
+    with Scene(1, quota_bytes=60_000) as scene:
+        op = put_op(b"k", b"x" * 100_000)
+        for _ in range(depth):
+            op = pb.RequestOp(request_txn=pb.TxnRequest(failure=[op]))
+        request = pb.TxnRequest(success=[op])
+        assert scene.refusal(0, request) == "etcdserver: mvcc: database space exceeded"
+        assert scene.get(0, b"k") is None

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from sim_scenes import Scene, Watch
+from sim_scenes import Scene
+from sim_watch import Watch
 
 from quorate.api.pb import rpc_pb2 as pb
 from quorate.testing.sim.member import Doom
