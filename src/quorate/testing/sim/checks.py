@@ -29,7 +29,7 @@ def judge(cluster: SimCluster, workload: SimWorkload, *, leases_may_end_early: b
         left = {server.config.name: len(server.lessor.leases()) for server in cluster.servers()}
         problems.append(f"leases that nobody renews are still there: {left}")
     scheduler.run_until(cluster.level, LEVEL_SECONDS)
-    problems += _compare_states(cluster)
+    problems += compare_states(cluster)
     revision = cluster.servers()[0].store.revision
     stories = {}
     for number in cluster.running():
@@ -62,7 +62,7 @@ def deaths(cluster: SimCluster) -> list[str]:
     ]
 
 
-def _compare_states(cluster: SimCluster) -> list[str]:
+def compare_states(cluster: SimCluster) -> list[str]:
     """Everything that is replicated is the same on all members."""
     problems = []
     first, *others = [(server, _state_of(cluster, server)) for server in cluster.servers()]
