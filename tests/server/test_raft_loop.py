@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from quorate.api.raftpb import ConfState, Entry, HardState, Message, MessageType, Snapshot
-from quorate.raft import Config, MemoryStorage, RawNode
+from quorate.api.raftpb import ConfChange, ConfChangeType, ConfState, Entry, HardState, Message, MessageType, Snapshot
+from quorate.raft import Config, MemoryStorage, RawNode, Role
 from quorate.server.raft_loop import RaftLoop
 from quorate.storage.files import OsFiles
 from quorate.storage.wal import WAL, WalWriter
@@ -109,3 +109,28 @@ async def test_nobody_is_asked_for_a_vote_before_the_own_one_is_durable(
     assert not member.failures
     member.loop.stop()
     member.writer.close()
+
+
+async def test_a_leader_that_has_removed_itself_forgets_its_own_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(WalWriter, "save_now", lambda *batch: False)  # the disk is slow
+    member = Member(tmp_path / "wal", writes=False)
+
+    async def write() -> None:
+        member.loop.poke()
+        await asyncio.sleep(0)
+        member.writer.step()
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+
+    member.node.campaign()
+    await write()
+    member.loop.receive(Message(MessageType.VOTE_RESP, 1, 2, 2))
+    await asyncio.sleep(0)
+    assert member.node.raft.role is Role.LEADER
+    member.node.apply_conf_change(ConfChange(ConfChangeType.REMOVE_NODE, 1))
+    await write()  # the entry that its term begins with is on the disk, and it is no voter any more that says so
+    assert member.loop.storage.last_index() == 6
+    assert not member.failures
+    member.loop.stop()

@@ -313,7 +313,10 @@ class RaftLoop:
             self._send(_newest_answers([response for response in responses if response.to != own_id]))
         for response in responses:
             if response.to == own_id:
-                self.node.step(response)
+                try:
+                    self.node.step(response)
+                except PeerNotFound:
+                    continue  # a leader that has removed itself counts no more
 
     def _from_thread(self, done: Callable[[], None], error: BaseException | None) -> None:
         """Called on the WAL thread."""
