@@ -2,7 +2,7 @@
 
 Production code knows nothing of them: for the time of a run, a call of each function named here first asks whether the
 process that calls is to die there. A point `before` dies instead of the call, one `after` behind it. Those of the
-database (`beforeCommit`, `afterCommit`) are operations of the simulated disk (`rows`), and ask by themselves.
+database (ON_DISK) are operations of the simulated disk (`rows`), and ask by themselves.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ PLACES = (
     Place(KV, "_send_chunks", before="beforeRangeStreamChunk"),
 )
 
-ON_DISK = ("beforeCommit", "afterCommit")
+ON_DISK = ("beforeCommit", "afterCommit", "defragBeforeCopy", "defragBeforeRename")
 NAMES = (*(name for place in PLACES for name in (place.before, place.after) if name), *ON_DISK)
 
 

@@ -69,6 +69,7 @@ class Nemesis:
             "clock leap": self._clock_leap,
             "wall clock": self._wall_clock,
             "move leader": self._move_leader,
+            "defragment": self._defragment,
             "replace": self._replace,
             "grow": self._grow,
             "shrink": self._shrink,
@@ -307,6 +308,12 @@ class Nemesis:
 
     def _shrink(self) -> None:
         self.operator.shrink(self._some())
+
+    def _defragment(self) -> None:
+        number = self._cluster.members.index(self._some())
+        if self._cluster.members[number].ready:
+            self._note(f"defragment {self._cluster.members[number].name}")
+            self._cluster.client_loop.create_task(self._workload.try_to(number, pb.DefragmentRequest()))
 
     def _move_leader(self) -> None:
         leader = self._cluster.leader()
