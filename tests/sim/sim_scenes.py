@@ -31,6 +31,7 @@ from quorate.testing.cluster import METHODS
 from quorate.testing.sim import crash_points
 from quorate.testing.sim.checks import compare_states, deaths
 from quorate.testing.sim.cluster import Settings, SimCluster
+from quorate.testing.sim.loop import MemberLoop
 from quorate.testing.sim.member import CLIENT_PORT, Machine
 from quorate.testing.sim.rows import RowsRoom, SimBackend
 from quorate.testing.workload import KEEP_ALIVE
@@ -304,8 +305,12 @@ class Scene(SimCluster):
         for server in self.servers():
             members_agree_with_raft(server)
 
-    def _begin(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
-        task = self.client_loop.create_task(work)
+    def begin_inside(self, number: int, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        """Begin some work of a member."""
+        return self._begin(work, self.members[number].process.loop)
+
+    def _begin(self, work: Coroutine[Any, Any, Any], loop: MemberLoop | None = None) -> asyncio.Task[Any]:
+        task = (loop or self.client_loop).create_task(work)
         task.add_done_callback(lambda task: task.cancelled() or task.exception())  # whoever wants to know asks
         return task
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 from sim_scenes import Scene
 
@@ -198,6 +200,27 @@ def test_18055_two_snapshots_in_a_row_are_put_in_place_one_after_the_other() -> 
             scene.fill(0, 10)
         assert received[0] == received[1], "the second came while the first waited for the log"
         scene.members[2].disk.faults.sync_seconds = 0.0002
+
+
+@pytest.mark.parametrize("sync_seconds", [0.003, 0.3])
+@pytest.mark.parametrize("point", ["raftBeforeSaveSnap", "raftAfterSaveSnap", "raftBeforeWALSaveSnaphot"])
+def test_20271_a_defragmentation_does_not_undo_a_snapshot_that_comes_meanwhile(point: str, sync_seconds: float) -> None:
+    with Scene(3, snapshot_count=10, catchup_entries=5) as scene:
+        scene.lead(0)
+        scene.fill(2, 20, 4000)
+        machine, server = scene.members[2], scene.server(2)
+        work = server.defragmenter.defragment
+        ends: list[asyncio.Task[None]] = []
+        scene.at(2, point, lambda: ends.append(scene.begin_inside(2, work())))
+        machine.disk.faults.sync_seconds = sync_seconds
+        scene.leave_behind(2, 30)
+        last = scene.put(0, b"behind")
+        scene.until(lambda: ends and ends[0].done() and server.store.revision == last)
+        assert ends[0].exception() is None or "snapshot has taken the place" in str(ends[0].exception())
+        scene.fill(0, 5)
+        scene.settle()
+        scene.restart(2, power=True)
+        assert scene.get(2, b"behind", serializable=True) == b"v"
 
 
 @pytest.mark.parametrize("power", [False, True])
