@@ -217,7 +217,8 @@ class End(asyncio.Transport):
         self._leave()
 
     def vanish(self) -> None:
-        """The machine is off; nobody is told."""
+        """The machine is off; nobody is told, and what its kernel still had to send is gone."""
+        self.pipe.held.clear()
         self._leave()
 
     def watch(self) -> None:
