@@ -15,6 +15,7 @@ from quorate.testing.sim.loop import MemberLoop
 from quorate.testing.sim.network import Network
 from quorate.testing.sim.scheduler import Scheduler
 from quorate.testing.sim.tcp import GIVE_UP, HIGH_WATER, KEEPALIVE, WINDOW, End
+from quorate.transport.sockets import KEEPALIVE_IDLE
 from quorate.testing.sim.trace import Trace
 
 FAST = (0.001, 0.001)
@@ -395,8 +396,8 @@ def test_a_machine_without_power_is_silent_and_knows_nothing_when_it_is_back(pai
     assert isinstance(near.lost, ConnectionResetError) and other.events == []
     pair.listen()
     assert pair.connect()
-    pair.run(KEEPALIVE)
-    assert isinstance(other.lost, TimeoutError)
+    pair.run(KEEPALIVE_IDLE)
+    assert isinstance(other.lost, ConnectionResetError)
 
 
 def test_the_order_in_which_connections_are_closed_makes_no_difference() -> None:

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from quorate.testing.sim.loop import MemberLoop
 from quorate.testing.sim.pipe import FIN, Pipe
+from quorate.transport.sockets import KEEPALIVE_IDLE
 
 if TYPE_CHECKING:
     from quorate.testing.sim.host import Host
@@ -234,11 +235,18 @@ class End(asyncio.Transport):
             self.host.network.scheduler.at(deadline, self._expire, deadline)
 
     def healed(self) -> None:
-        """The way is whole. One whose peer has gone without a word will still find out only in its time."""
+        """The way is whole. One whose peer has gone without a word finds out when it next asks."""
         if not self.pipe.receiver.gone:
             self._deadline = None
+        elif not self.gone:
+            scheduler = self.host.network.scheduler
+            scheduler.at(scheduler.now + KEEPALIVE_IDLE, self._probe)
 
     # Inside.
+
+    def _probe(self) -> None:
+        if not self.gone and not self.pipe.link.blocked and not self.pipe_back.link.blocked:
+            self.broken(ConnectionResetError(errno.ECONNRESET, "Connection reset by peer"), "reset")
 
     def _expire(self, deadline: float) -> None:
         if deadline != self._deadline or self.gone:
