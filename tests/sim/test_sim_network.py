@@ -15,8 +15,8 @@ from quorate.testing.sim.loop import MemberLoop
 from quorate.testing.sim.network import Network
 from quorate.testing.sim.scheduler import Scheduler
 from quorate.testing.sim.tcp import GIVE_UP, HIGH_WATER, KEEPALIVE, WINDOW, End
-from quorate.transport.sockets import KEEPALIVE_IDLE
 from quorate.testing.sim.trace import Trace
+from quorate.transport.sockets import KEEPALIVE_IDLE
 
 FAST = (0.001, 0.001)
 
