@@ -68,6 +68,7 @@ class Operator:
         what = f"{f'remove {old.name}' if old else ''}{f' add {new.name}' if new else ''}"
         if old is not None:
             old.leaving = True
+            add_first = add_first and not old.rotten  # nobody is added while one is missing
         note("sim", f"members: {what}{' as a learner' if new and as_learner else ''}")
         while True:
             listed = await self._ask(pb.MemberListRequest(linearizable=True))
