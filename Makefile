@@ -8,7 +8,7 @@ FAULTS ?= 44
 SEEDS ?= 1..2000
 JOBS ?= 2
 
-.PHONY: run test cluster soak-cluster sim check format bench bench-cluster proto clean
+.PHONY: run test cluster soak-cluster sim mutants check format bench bench-cluster proto clean
 
 run: $(VENV)/.run   ## start a member on 127.0.0.1:2379 (clients) and :2380 (peers); ARGS="--flag=..." adds flags
 	exec $(BIN)/etcd $(ARGS)
@@ -24,6 +24,9 @@ soak-cluster: $(VENV)/.dev ## kill, freeze and cut off members of clusters of th
 
 sim: $(VENV)/.dev ## whole clusters in a simulated world with faults, a run for each seed; SEEDS=A..B JOBS=N
 	$(BIN)/python -m quorate.testing.sim --seeds $(SEEDS) --jobs $(JOBS) $(ARGS)
+
+mutants: $(VENV)/.dev ## whether the simulator sees bugs that are planted, and how many seeds that takes; ARGS="NAME --seeds A..B"
+	$(BIN)/python -m quorate.testing.sim.mutants $(ARGS)
 
 check: $(VENV)/.dev ## format, lint, types, floors, generated modules
 	$(BIN)/ruff format --check .

@@ -70,7 +70,8 @@ def check(raft: Raft) -> None:
 
 def _check_log(raft: Raft) -> None:
     log, unstable = raft.log, raft.log.unstable
-    assert log.applied <= log.applying <= log.committed <= log.last_index(), str(log)
+    last = log.last_index()
+    assert log.applied <= log.applying <= log.committed <= last, f"what is committed is not in the log: {log}, {last=}"
     assert log.first_index() - 1 <= log.committed, f"entries are compacted that are not committed: {log}"
     assert unstable.offset <= unstable.offset_in_progress <= unstable.offset + len(unstable.entries), str(log)
     assert log.storage.last_index() >= unstable.offset - 1 or unstable.snapshot is not None, (

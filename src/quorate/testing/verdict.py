@@ -75,7 +75,8 @@ def story_of(cluster: Cluster, number: int, revision: int) -> tuple[int, list[Ev
 
 
 async def read_story(channel: Channel, revision: int, start: int = 1) -> tuple[int, list[Event]]:
-    """Every event that a member still holds, up to `revision`, and the first revision that it holds the events of."""
+    """Every event that a member still holds, up to `revision`, and the first revision that it holds the events of: what
+    was compacted to is the first, for a watch may begin there."""
     if revision <= 1:
         return 1, []
     events: list[Event] = []
@@ -88,7 +89,7 @@ async def read_story(channel: Channel, revision: int, start: int = 1) -> tuple[i
         answer = pb.WatchResponse.FromString(message)
         if answer.canceled and answer.compact_revision:
             stream.cancel()
-            return await read_story(channel, revision, answer.compact_revision + 1)
+            return await read_story(channel, revision, answer.compact_revision)
         assert not answer.canceled, answer
         events += [(e.kv.mod_revision, e.kv.key, None if e.type == e.DELETE else e.kv.value) for e in answer.events]
     stream.cancel()
