@@ -17,7 +17,7 @@ from quorate.testing.cluster import Cluster
 from quorate.testing.faults import KINDS, Faults, failover_seconds
 from quorate.testing.process import Command
 from quorate.testing.verdict import judge
-from quorate.testing.workload import WATCH_CLIENTS, Workload
+from quorate.testing.workload import WATCH_CLIENTS, Habits, Workload
 
 FAULTS = int(os.environ.get("QUORATE_CLUSTER_FAULTS", str(len(KINDS))))
 SIZES = [int(size) for size in os.environ.get("QUORATE_CLUSTER_SIZES", "3").split(",")]
@@ -38,7 +38,7 @@ def test_no_fault_makes_the_cluster_lie(
     lean = () if real else ("--snapshot-catchup-entries=50",)
     cluster = start_cluster([(*subject, OFTEN, PROGRESS, *lean)] * size, proxied=True)
     watch_clients = 0 if real else WATCH_CLIENTS  # real etcd 3.5.1 tells of progress before a watch's start
-    workload = Workload(cluster, dice, pause=CLIENT_PAUSE, compact=True, watch_clients=watch_clients)
+    workload = Workload(cluster, dice, Habits(pause=CLIENT_PAUSE, compact=True, watch_clients=watch_clients))
     faults = Faults(cluster, dice)
     workload.start()
     try:

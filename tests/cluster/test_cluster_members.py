@@ -12,7 +12,7 @@ from quorate.api.pb import rpc_pb2 as pb
 from quorate.testing.cluster import Cluster, wait_for
 from quorate.testing.process import Command, free_port
 from quorate.testing.verdict import judge
-from quorate.testing.workload import Workload
+from quorate.testing.workload import Habits, Workload
 from quorate.transport.grpc import Status
 
 PAUSE = 0.01
@@ -26,7 +26,7 @@ def cluster(subject: Command, start_cluster: Callable[..., Cluster]) -> Cluster:
 def test_members_join_and_leave_under_load(
     cluster: Cluster, subject: Command, etcdctl: Callable[..., str], dice: random.Random
 ) -> None:
-    workload = Workload(cluster, dice, pause=PAUSE)
+    workload = Workload(cluster, dice, Habits(pause=PAUSE))
     workload.start()
     new = cluster.add(subject)
     workload.watch(new)

@@ -15,7 +15,7 @@ from quorate.testing.cluster import Cluster, wait_for
 from quorate.testing.history import Operation
 from quorate.testing.process import Command
 from quorate.testing.verdict import judge
-from quorate.testing.workload import Workload
+from quorate.testing.workload import Habits, Workload
 from quorate.transport.grpc import Status
 
 pytestmark = pytest.mark.real
@@ -67,7 +67,7 @@ def test_a_cluster_without_any_etcd_goes_back_when_its_version_was_held(
 
 def _begin(cluster: Cluster, dice: random.Random) -> Workload:
     """Some keys that lie there from the start, and clients at work."""
-    workload = Workload(cluster, dice, pause=PAUSE, watch_clients=NO_WATCH_CLIENTS)
+    workload = Workload(cluster, dice, Habits(pause=PAUSE, watch_clients=NO_WATCH_CLIENTS))
     workload.operations += [_put(cluster, number) for number in range(KEYS)]
     workload.start()
     return workload

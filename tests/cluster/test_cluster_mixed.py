@@ -15,7 +15,7 @@ from quorate.api.pb import rpc_pb2 as pb
 from quorate.testing.cluster import Cluster, wait_for
 from quorate.testing.process import Command
 from quorate.testing.verdict import judge
-from quorate.testing.workload import Workload
+from quorate.testing.workload import Habits, Workload
 
 pytestmark = pytest.mark.real
 
@@ -41,7 +41,7 @@ def test_each_member_leads_and_dies_and_comes_back_under_load(
     commands: Sequence[Command], start_cluster: Make, etcdctl: Callable[..., str], dice: random.Random
 ) -> None:
     cluster = start_cluster([(*command, OFTEN) for command in commands])
-    workload = Workload(cluster, dice, pause=PAUSE, watch_clients=NO_WATCH_CLIENTS)
+    workload = Workload(cluster, dice, Habits(pause=PAUSE, watch_clients=NO_WATCH_CLIENTS))
     workload.start()
     for number in range(3):
         _lead(cluster, number, etcdctl)

@@ -10,6 +10,7 @@ from quorate.api.pb import rpc_pb2 as pb
 from quorate.server.peers import CONNECTED_SECONDS
 from quorate.testing.sim.clients import SimWorkload
 from quorate.testing.sim.cluster import Settings, SimCluster
+from quorate.testing.workload import Habits
 
 
 class Pair:
@@ -23,7 +24,7 @@ class Pair:
             for machine in self.cluster.members:
                 machine.disk.faults.slow_sync, machine.disk.faults.slow_seconds = 1.0, 0.2
         self.cluster.scheduler.run_for(CONNECTED_SECONDS + 1.0)  # or the change would be refused
-        self.clients = SimWorkload(self.cluster, Random(seed), clients=1, keys=2, pause=1.0, compact=False)
+        self.clients = SimWorkload(self.cluster, Random(seed), Habits(pause=1.0))
 
     def remove(self, number: int, *, ask: int) -> None:
         request = pb.MemberRemoveRequest(ID=self.cluster.members[number].member_id)

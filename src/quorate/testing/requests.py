@@ -41,6 +41,10 @@ class Requests:
     def draw(self) -> Any:
         return self._dice.choices(list(self._kinds), list(self._kinds.values()))[0]()
 
+    def draw_read(self) -> Any:
+        """One of those that change nothing."""
+        return self._dice.choices((self._get, self._range, self._get_several), (8, 4, 1))[0]()
+
     # Writes.
 
     def _put(self) -> pb.PutRequest:

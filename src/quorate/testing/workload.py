@@ -39,6 +39,27 @@ GIVE_UP_SECONDS = (0.2, 1.0)
 KEEP_ALIVE = "/etcdserverpb.Lease/LeaseKeepAlive"
 
 
+@dataclass(frozen=True, slots=True)
+class Habits:
+    """How clients behave. Times are in seconds."""
+
+    clients: int = CLIENTS
+    readers: int = 0
+    """So many of them only read: they wait for nothing when writes do."""
+    keys: int = KEYS
+    longest_value: int = 0
+    """Bytes; values are as long as they need to be, or longer up to this."""
+    pause: float = 0.0
+    """Between two requests of a client."""
+    call_seconds: float = CALL_SECONDS
+    """Until a client gives up on a request."""
+    compact: bool = False
+    """Old revisions are compacted now and then."""
+    pace: float = 1.0
+    """So many times the usual time between compactions, renewals of a lease, leases given up."""
+    watch_clients: int = WATCH_CLIENTS
+
+
 @dataclass
 class Watcher:
     """A watch of all keys on one member, over all its interruptions."""
@@ -62,22 +83,10 @@ class LeaseKeeper:
 class Workload:
     """Start it, let things go wrong, stop it; then look at what it has written down.
 
-    With `compact`, old revisions are compacted now and then; every watch must have run since the beginning. Clients
-    wait for `pause` seconds between two requests; what else goes on waits `pace` times as long as usual.
+    Every watch must have run since the beginning when old revisions are compacted.
     """
 
-    def __init__(
-        self,
-        cluster: Cluster,
-        dice: random.Random,
-        *,
-        clients: int = CLIENTS,
-        keys: int = KEYS,
-        pause: float = 0.0,
-        compact: bool = False,
-        pace: float = 1.0,
-        watch_clients: int = WATCH_CLIENTS,
-    ) -> None:
+    def __init__(self, cluster: Cluster, dice: random.Random, habits: Habits) -> None:
         self.operations: list[Operation] = []
         self.compactions: list[Compaction] = []
         self.watchers: list[Watcher] = []
@@ -85,19 +94,16 @@ class Workload:
         self.unexpected: list[str] = []
         self._cluster = cluster
         self._dice = dice
-        self._keys = make_keys(keys)
+        self._habits = habits
+        self._keys = make_keys(habits.keys)
         self._known = Known()
-        self._clients = clients
-        self._pause = pause
-        self._compact = compact
-        self._pace = pace
         self._counter = 0
         self._stopping = False
         self._tasks: list[asyncio.Task[None]] = []
         self._channels: dict[int, Channel] = {}
         self.watch_clients = [
             WatchClient(cluster, self._channel, random.Random(dice.random()), self._keys, self._known)
-            for _ in range(watch_clients)
+            for _ in range(habits.watch_clients)
         ]
 
     def start(self) -> None:
@@ -119,17 +125,18 @@ class Workload:
         self._cluster.background.run(self._spawn_watch(member))
 
     async def _start(self) -> None:
-        for number in range(self._clients):
-            self._spawn(self._client(number, random.Random(self._dice.random())))
+        habits = self._habits
+        for number in range(habits.clients):
+            self._spawn(self._client(number, random.Random(self._dice.random()), number < habits.readers))
         for number in range(len(self._cluster.members)):
             await self._spawn_watch(number)
         for number in range(2):
             self.keepers.append(LeaseKeeper(b"lease/kept/%d" % number))
-            self._spawn(self._keep(self.keepers[-1], self._clients + number, random.Random(self._dice.random())))
+            self._spawn(self._keep(self.keepers[-1], habits.clients + number, random.Random(self._dice.random())))
         self._spawn(self._give_up(random.Random(self._dice.random())))
         for client in self.watch_clients:
             self._spawn(client.run(lambda: self._stopping))
-        if self._compact:
+        if habits.compact:
             self._spawn(self._compact_often(random.Random(self._dice.random())))
 
     async def _spawn_watch(self, member: int) -> None:
@@ -163,23 +170,24 @@ class Workload:
 
     # Clients of keys.
 
-    async def _client(self, number: int, dice: random.Random) -> None:
+    async def _client(self, number: int, dice: random.Random, only_reads: bool) -> None:
         member = number % len(self._cluster.members)
         requests = Requests(dice, self._keys, lambda: self._value(number), self._known)
         while not self._stopping:
-            ok = await self._perform(number, member, requests.draw())
+            ok = await self._perform(number, member, requests.draw_read() if only_reads else requests.draw())
             if not ok or dice.random() < SWITCH:
                 member = (member + 1) % len(self._cluster.members)
                 await asyncio.sleep(RETRY_SECONDS)
-            elif self._pause:
-                await asyncio.sleep(self._pause)
+            elif self._habits.pause:
+                await asyncio.sleep(self._habits.pause)
 
     async def _rest(self, dice: random.Random, seconds: tuple[float, float]) -> None:
-        await asyncio.sleep(self._pace * dice.uniform(*seconds))
+        await asyncio.sleep(self._habits.pace * dice.uniform(*seconds))
 
     def _value(self, client: int) -> bytes:
         self._counter += 1
-        return b"%d-%d" % (client, self._counter)
+        value = b"%d-%d" % (client, self._counter)
+        return value.ljust(self._dice.randint(0, self._habits.longest_value), b".")
 
     async def _perform(self, client: int, member: int, request: Any) -> bool:
         """Send it and write down the answer. False when it was refused, unless for what it asked."""
@@ -196,7 +204,9 @@ class Workload:
 
     async def _call(self, member: int, request: Any) -> Any:
         path, decode = METHODS[type(request)]
-        return decode(await self._channel(member).unary(path, request.SerializeToString(), timeout=CALL_SECONDS))
+        return decode(
+            await self._channel(member).unary(path, request.SerializeToString(), timeout=self._habits.call_seconds)
+        )
 
     def _channel(self, member: int) -> Channel:
         found = self._channels.get(member)
@@ -269,7 +279,7 @@ class Workload:
             keeper.lease, keeper.longest = answer.ID, 0.0
 
     async def _renew(self, keeper: LeaseKeeper, member: int) -> bool:
-        stream = self._channel(member).stream(KEEP_ALIVE, timeout=CALL_SECONDS)
+        stream = self._channel(member).stream(KEEP_ALIVE, timeout=self._habits.call_seconds)
         asked = time.monotonic()
         try:
             stream.send(pb.LeaseKeepAliveRequest(ID=keeper.lease).SerializeToString())
@@ -303,5 +313,5 @@ class Workload:
                 await asyncio.sleep(RETRY_SECONDS)
                 continue
             request = pb.PutRequest(key=keeper.key, value=self._value(0), lease=answer.ID)
-            await self._perform(self._clients + 2, member, request)
+            await self._perform(self._habits.clients + 2, member, request)
             await self._rest(dice, GIVE_UP_SECONDS)

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from quorate.testing.cluster import Cluster
 from quorate.testing.sim.cluster import SimCluster
-from quorate.testing.workload import CALL_SECONDS, Workload
+from quorate.testing.workload import CALL_SECONDS, Habits, Workload
 from quorate.transport.grpc import Channel, Status
 
 STOP_SECONDS = 30.0
@@ -17,21 +17,9 @@ STOP_SECONDS = 30.0
 class SimWorkload(Workload):
     """Its clients live on one machine, whose clock is right."""
 
-    def __init__(
-        self,
-        cluster: SimCluster,
-        dice: random.Random,
-        *,
-        clients: int,
-        keys: int,
-        pause: float,
-        compact: bool,
-        pace: float = 1.0,
-    ) -> None:
+    def __init__(self, cluster: SimCluster, dice: random.Random, habits: Habits) -> None:
         self._sim = cluster
-        super().__init__(
-            cast(Cluster, cluster), dice, clients=clients, keys=keys, pause=pause, compact=compact, pace=pace
-        )  # it asks for nothing of a Cluster but `members` and `running`
+        super().__init__(cast(Cluster, cluster), dice, habits)  # it asks for nothing of a Cluster but its members
 
     def start(self) -> None:
         self._sim.scheduler.run(self._sim.client_loop, self._start())

@@ -19,8 +19,8 @@ from quorate.testing.sim.operator import Operator
 REST_SECONDS = (0.2, 0.5, 1.0, 3.0, 8.0)
 HOLD_SECONDS = (0.2, 1.0, 3.0, 10.0)
 """Averages to draw from: between two faults, and until a fault is undone."""
-SHARE = 0.4
-"""Of the kinds of faults that a run has."""
+SHARE, RARE = 0.4, 0.15
+"""Of the kinds of faults that a run has; of those of clocks, because no lease can be judged where clocks lie."""
 SPARE_BYTES = 20_000
 CRASH_WITHIN = 60
 """Operations of a disk, at most, until a process dies in the middle of one."""
@@ -53,6 +53,7 @@ class Nemesis:
             POINT_KIND: self._crash_at_point,
             "pause": self._pause,
             "isolate": self._isolate,
+            "depose": self._depose,
             "cut one way": self._cut_one_way,
             "split": self._split,
             "reset": self._reset,
@@ -74,7 +75,7 @@ class Nemesis:
             "grow": self._grow,
             "shrink": self._shrink,
         }
-        self.kinds = [kind for kind in self._doings if dice.random() < SHARE]
+        self.kinds = [kind for kind in self._doings if dice.random() < (SHARE if kind not in CLOCK_KINDS else RARE)]
         """Those of this run."""
         self._weights = [dice.random() for _ in self.kinds]
 
@@ -186,6 +187,15 @@ class Nemesis:
 
     def _isolate(self) -> Undo:
         self._cluster.network.isolate(self._some().name)
+        return self._cluster.network.heal
+
+    def _depose(self) -> Undo | None:
+        """Who leads is cut off from all others but not from clients: it does not know that another one leads."""
+        leader = self._cluster.leader()
+        if leader is None:
+            return None
+        name = self._cluster.members[leader].name
+        self._cluster.network.partition([name], [other for other in self._cluster.names if other != name])
         return self._cluster.network.heal
 
     def _cut_one_way(self) -> Undo:

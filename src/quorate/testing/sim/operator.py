@@ -21,6 +21,8 @@ PATIENCE_SECONDS = 0.5
 MOST_CHANGES = 4
 """Changes of the members in one run."""
 MOST_MEMBERS = 7
+LEARNER_SECONDS = 5.0
+"""How long a learner is left one, at most, before each try to promote it."""
 
 
 class Operator:
@@ -101,6 +103,7 @@ class Operator:
             self._cluster.members.append(new)
             new.boot()
         elif added.isLearner:
+            await asyncio.sleep(self._dice.uniform(0.0, LEARNER_SECONDS))
             await self._ask(pb.MemberPromoteRequest(ID=added.ID))
         else:
             return new.ready

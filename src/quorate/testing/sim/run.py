@@ -19,6 +19,7 @@ from quorate.testing.sim.clients import SimWorkload
 from quorate.testing.sim.cluster import HEALTHY_SECONDS, Settings, SimCluster
 from quorate.testing.sim.nemesis import Nemesis
 from quorate.testing.sim.trace import Trace
+from quorate.testing.workload import CALL_SECONDS, Habits
 
 SECONDS = 60.0
 """Virtual seconds with clients and faults."""
@@ -59,16 +60,9 @@ def run_seed(
     dice = Random(f"{seed}/run")
     trace = trace or Trace(keep=False)
     settings = Settings.draw(dice)
-    cluster = SimCluster(seed, _or(size, dice.choice(SIZES)), settings, trace)
-    workload = SimWorkload(
-        cluster,
-        Random(f"{seed}/clients"),
-        clients=_or(clients, dice.choice((1, 2, 4))),
-        keys=dice.choice((2, 4, 12)),
-        pause=dice.choice((0.2, 1.0, 2.0)),
-        pace=dice.choice((4.0, 8.0)),
-        compact=dice.random() < 0.7,
-    )
+    drawn = dice.choice(SIZES)
+    cluster = SimCluster(seed, size or drawn, settings, trace)
+    workload = SimWorkload(cluster, Random(f"{seed}/clients"), _draw_habits(dice, clients))
     nemesis = Nemesis(cluster, workload, dice, skip)
     outcome = Outcome(seed, drawn=f"{cluster.size} members, {settings}, faults: {', '.join(nemesis.kinds)}")
     cluster.scheduler.note("sim", outcome.drawn)
@@ -85,9 +79,19 @@ def run_seed(
     return outcome
 
 
-def _or(given: int | None, drawn: int) -> int:
-    """Dice are rolled either way, so that the rest of the run is drawn alike."""
-    return drawn if given is None else given
+def _draw_habits(dice: Random, clients: int | None) -> Habits:
+    """Calm mostly: simulated time costs what clients do in it."""
+    several = dice.choice((1, 2, 4))
+    return Habits(
+        clients=several if clients is None else clients,
+        readers=several // 2,
+        keys=dice.choice((2, 4, 12)),
+        longest_value=dice.choice((0, 0, 3000)),
+        pause=dice.choice((0.2, 1.0, 2.0)),
+        call_seconds=dice.choice((0.2, CALL_SECONDS)),
+        compact=dice.random() < 0.7,
+        pace=dice.choice((4.0, 8.0)),
+    )
 
 
 def _play(cluster: SimCluster, workload: SimWorkload, nemesis: Nemesis, seconds: float) -> list[str]:
@@ -103,7 +107,7 @@ def _play(cluster: SimCluster, workload: SimWorkload, nemesis: Nemesis, seconds:
     nemesis.stop()
     cluster.scheduler.run_until(lambda: not nemesis.operator.busy, HEALTHY_SECONDS)
     cluster.wait_healthy()
-    if found := stalled(cluster, workload):
+    if found := stalled(cluster):
         return found
     workload.stop()
     cluster.wait_healthy()
