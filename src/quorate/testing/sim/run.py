@@ -132,6 +132,7 @@ def _collected_by_the_scheduler() -> Iterator[None]:
     """Garbage; what was there before the run is none."""
     collecting = gc.isenabled()
     gc.disable()
+    gc.collect()  # what the run before has left must not be frozen
     gc.freeze()
     try:
         yield
