@@ -39,6 +39,7 @@ class Settings:
     quota_bytes: int = 0
     corrupt_check_time: float = 0.0
     compact_hash_check_time: float = 60.0
+    watch_progress_interval: float = 600.0
 
     @classmethod
     def draw(cls, dice: Random) -> Settings:
@@ -56,6 +57,7 @@ class Settings:
             quota_bytes=dice.choice((0, 0, 0, 300_000, 60_000)),
             corrupt_check_time=dice.choice((0.0, 3.0, 15.0)),
             compact_hash_check_time=dice.choice((1.0, 10.0, 60.0)),
+            watch_progress_interval=dice.choice((0.2, 3.0, 600.0)),
         )
 
 
@@ -204,4 +206,5 @@ def _config(settings: Settings, name: str, address: str, peers: dict[str, list[s
         quota_backend_bytes=settings.quota_bytes,
         corrupt_check_time=settings.corrupt_check_time,
         compact_hash_check_time=settings.compact_hash_check_time,
+        watch_progress_interval=settings.watch_progress_interval,
     )
