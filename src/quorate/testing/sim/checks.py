@@ -13,7 +13,7 @@ from quorate.testing.verdict import EXPIRY_SECONDS, compare_stories, read_story,
 from quorate.transport.grpc import Channel, Status
 
 LEVEL_SECONDS = 30.0
-LIVE_SECONDS = 5.0
+LIVE_SECONDS = 20.0
 """Virtual seconds in which a healthy cluster must commit something, whichever member is asked."""
 
 
