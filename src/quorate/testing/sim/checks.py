@@ -10,6 +10,7 @@ from quorate.testing.cluster import METHODS
 from quorate.testing.sim.clients import SimWorkload
 from quorate.testing.sim.cluster import SimCluster
 from quorate.testing.verdict import EXPIRY_SECONDS, compare_stories, read_story, shortened
+from quorate.testing.workload import CALL_SECONDS
 from quorate.transport.grpc import Channel, Status
 
 LEVEL_SECONDS = 30.0
@@ -47,18 +48,24 @@ def stalled(cluster: SimCluster) -> list[str]:
     problems = []
     for number in cluster.running():
         channel = cluster.channel(number)
-        try:
-            cluster.scheduler.run(cluster.client_loop, _commit(channel))
-        except Status as status:
-            problems.append(f"nothing is committed through {cluster.members[number].name}: {status}")
+        deadline = cluster.scheduler.now + LIVE_SECONDS
+        while refusal := cluster.scheduler.run(cluster.client_loop, _commit(channel)):
+            if cluster.scheduler.now > deadline:
+                problems.append(f"nothing is committed through {cluster.members[number].name}: {refusal}")
+                break
         cluster.scheduler.run(cluster.client_loop, channel.close())
     return problems
 
 
-async def _commit(channel: Channel) -> None:
-    """Delete what is not there: a full quota forbids to write, never to delete."""
+async def _commit(channel: Channel) -> str:
+    """Delete what is not there: a full quota forbids to write, never to delete. Why it was refused, or ""."""
     path, _ = METHODS[pb.DeleteRangeRequest]
-    await channel.unary(path, pb.DeleteRangeRequest(key=b"nothing").SerializeToString(), timeout=LIVE_SECONDS)
+    request = pb.DeleteRangeRequest(key=b"nothing").SerializeToString()
+    try:
+        await channel.unary(path, request, timeout=CALL_SECONDS)
+    except Status as status:
+        return str(status)
+    return ""
 
 
 def deaths(cluster: SimCluster) -> list[str]:
