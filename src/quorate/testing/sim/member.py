@@ -15,6 +15,7 @@ from random import Random
 from quorate.api.raftpb import Message, MessageType
 from quorate.etcdhttp import ClientHandler, PeerHandler
 from quorate.server import Server, ServerConfig
+from quorate.server.bootstrap import BootstrapError
 from quorate.server.peers import MemberRemoved
 from quorate.server.world import World
 from quorate.storage.wal import SEGMENT_BYTES, WAL, WalWriter
@@ -46,8 +47,8 @@ class Process:
 
 @dataclass(frozen=True, slots=True)
 class Death:
-    """A process that ended by itself. It was `expected` when its disk had been told to fail or had rotten bits, or
-    somebody removed it."""
+    """A process that ended by itself. It was `expected` when its disk had been told to fail or had rotten bits, when it
+    was to join and did not find the others, and when somebody removed it."""
 
     time: float
     name: str
@@ -229,7 +230,9 @@ class Machine:
         process.loop.note(f"fails: {error!r}")
         scheduler = self.network.scheduler
         is_out = isinstance(error, MemberRemoved) or "permanently removed" in str(error)
-        expected = self.disk_failed or self.rotten or (self.leaving and is_out)
+        # Who is asked for the members may be behind, or nobody may be there; whoever starts a member tries again.
+        finds_nobody = isinstance(error, BootstrapError) and not self.member_id and self.config.joining
+        expected = self.disk_failed or self.rotten or finds_nobody or (self.leaving and is_out)
         self.deaths.append(Death(scheduler.now, self.name, error, expected))
         scheduler.at(scheduler.now, self._end, process)
 

@@ -102,6 +102,8 @@ class Operator:
             new.config = self._cluster.joining(new.config, members)
             self._cluster.members.append(new)
             new.boot()
+        elif not new.alive:
+            new.boot()
         elif added.isLearner:
             await asyncio.sleep(self._dice.uniform(0.0, LEARNER_SECONDS))
             await self._ask(pb.MemberPromoteRequest(ID=added.ID))
