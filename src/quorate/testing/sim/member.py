@@ -15,7 +15,7 @@ from random import Random
 from quorate.api.raftpb import Message, MessageType
 from quorate.etcdhttp import ClientHandler, PeerHandler
 from quorate.server import Server, ServerConfig
-from quorate.server.bootstrap import BootstrapError
+from quorate.server.join import BootstrapError
 from quorate.server.peers import MemberRemoved
 from quorate.server.world import World
 from quorate.storage.wal import SEGMENT_BYTES, WAL, WalWriter
