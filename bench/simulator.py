@@ -1,5 +1,4 @@
-"""How much simulated time a second of one core is worth: runs of three members with clients as drawn, without faults and
-with them.
+"""How much simulated time a second of one core is worth: three members, clients as drawn, without faults and with them.
 
     python bench/simulator.py [--seeds 1..12] [--seconds 60]
 """
