@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import hashlib
+import threading
 from collections.abc import Generator
 from contextlib import closing
 from pathlib import Path
@@ -18,6 +19,7 @@ from quorate.api.pb import rpc_pb2 as rpc
 from quorate.server import backups, snapshots
 from quorate.server.snapshot_files import remove_leftovers
 from quorate.storage import bbolt, schema
+from quorate.storage.files import OsFile
 from quorate.transport.grpc import Status
 from quorate.transport.grpc.exchange import ClientStream
 from quorate.transport.grpc.stream import Stream
@@ -225,3 +227,22 @@ async def test_an_error_of_the_disk_fails_the_call_and_not_the_member(
     assert not temporary(caller)
     await caller.call("KV/Put", key=b"k", value=b"goes on")
     whole(await messages(ask(caller)))
+
+
+async def test_letting_go_of_the_file_holds_nobody_up(caller: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The disk is long about it when the file is large: only the last close of a file without a name may wait for it,
+    and not on the thread that everybody waits for."""
+    await fill(caller)
+    closed: list[tuple[bool, int]] = []
+    real = OsFile.close
+
+    def close(file: OsFile) -> None:
+        if Path(file.path).name.startswith("tmp.client."):
+            closed.append((Path(file.path).exists(), threading.get_ident()))
+        real(file)
+
+    monkeypatch.setattr(OsFile, "close", close)
+    whole(await messages(ask(caller)))
+    *others, (named, thread) = closed
+    assert others and all(named for named, _ in others)
+    assert not named and thread != threading.get_ident()

@@ -107,7 +107,7 @@ class Snapshots:
         try:
             described = describe(cast(schema.Store, view))  # it is only read
             with closing(export(view, path, self._files)) as job:
-                while not await _bite(job):
+                while not await bite(job):
                     if view not in self._views:
                         raise SnapshotReplaced("the rows were replaced by a snapshot from a leader")
                     check()
@@ -151,7 +151,7 @@ class Snapshots:
                     self._files,
                     self._server.world.load,
                 )
-                while not await _bite(job):
+                while not await bite(job):
                     pass
             except (BboltError, BackendError) as err:
                 raise ValueError(str(err)) from err
@@ -168,7 +168,7 @@ async def _chunks(files: Files, path: Path) -> AsyncIterator[bytes]:
             yield chunk
 
 
-async def _bite(job: Generator[None, None, Any]) -> bool:
+async def bite(job: Generator[None, None, Any]) -> bool:
     """Let `job` take a bite and everything else a turn; True when the job is done."""
     try:
         next(job)
