@@ -31,8 +31,9 @@ async def caller(tmp_path: Path) -> AsyncIterator[Caller]:
     )
     channel = Channel("127.0.0.1", client)
     await member.start()
+    caller = Caller(member, channel, peer)
     try:
-        yield Caller(member, channel, peer)
+        yield caller
     finally:
         await channel.close()
-        await member.stop()
+        await caller.member.stop()  # a test may have put another in its place

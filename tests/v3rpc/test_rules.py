@@ -19,7 +19,9 @@ async def test_nothing_is_served_before_a_version_is_decided(caller: Caller, mon
         await caller.refused(errors.NotCapable, path, metadata=BAD_VERSION, **fields)
 
 
-async def test_a_learner_serves_status_and_serializable_reads(caller: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_learner_serves_status_snapshots_and_serializable_reads(
+    caller: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
     server = caller.server
     own = server.cluster.member(server.member_id)
     assert own is not None
@@ -27,6 +29,10 @@ async def test_a_learner_serves_status_and_serializable_reads(caller: Caller, mo
     server.cluster._judge()
     assert (await caller.call("Maintenance/Status")).isLearner
     await caller.call("KV/Range", key=b"k", serializable=True)
+    saving = caller.channel.stream("/etcdserverpb.Maintenance/Snapshot")
+    saving.send(b"")
+    saving.half_close()
+    assert len([message async for message in saving]) >= 2
     for path, fields in (
         ("KV/Range", {"key": b"k"}),
         ("KV/Put", {"key": b"k"}),

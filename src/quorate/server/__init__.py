@@ -13,7 +13,7 @@
 - `reads`       linearizable reads, one round per turn for all of them
 - `state`       what is applied, and how entries change it
 - `peers`       links to the other members; `peer_calls`  what members ask each other beside raft
-- `snapshots`   the whole state on its way between members; `snapshot_files`  and as files
+- `snapshots`   the whole state on its way between members; `snapshot_files`  and as files; `backups`  for a client
 - `members`     changes of the members; `versions`  what the cluster agrees to be; `transfer`  of leadership
 - `leases`      renewal, expiry and checkpoints; `leader_watch`  calls that end without a leader
 - `corruption`  comparing hashes with the others

@@ -13,6 +13,7 @@ from quorate.api.raftpb import Entry, Snapshot
 from quorate.apply import alarm_name, cost_of
 from quorate.pkg.jsonlog import get_log
 from quorate.server.agreement import Agreement
+from quorate.server.backups import Backups
 from quorate.server.bootstrap import Booted, boot, has_log
 from quorate.server.clock import Clock
 from quorate.server.compactor import AutoCompactor
@@ -117,6 +118,7 @@ class Server(Agreement):
         self.corruption = Corruption(self)
         self.leader_watch = LeaderWatch(self)
         self.snapshots = Snapshots(self)
+        self.backups = Backups(self)
         self.defragmenter = Defragmenter(self)
         self.watch_sync = WatchSync(self._loop, self.store, self.fail)
         self._space = SpaceWatch(self)

@@ -10,10 +10,10 @@ are those that the rows themselves say they are at, whatever raft had in mind wh
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Generator
+from collections.abc import AsyncIterator, Callable, Generator
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from quorate.api.raftpb import Message, Snapshot
 from quorate.membership import Cluster, encode_v2_store
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from quorate.server.member import Server
 
 log = get_log(__name__)
+
+T = TypeVar("T")
 
 CHUNK_BYTES = 1 << 18
 """Bytes read from the file, and handed to the connection, at a time."""
@@ -73,34 +75,44 @@ class Snapshots:
 
     async def _send(self, message: Message, path: Path) -> None:
         try:
-            message.snapshot, size = await self._export(path)
+            snapshot, size = await self.write(path, self._describe)
         except (OSError, SnapshotReplaced) as err:
             log.warn("failed to make a snapshot", to=f"{message.to:x}", error=str(err))
             self._server.peers.report_snapshot(message.to, False)
             return
-        log.info("sending database snapshot", to=f"{message.to:x}", snapshot_index=message.snapshot.index, bytes=size)
+        message.snapshot = snapshot
+        log.info("sending database snapshot", to=f"{message.to:x}", snapshot_index=snapshot.index, bytes=size)
         self._server.transport.send_snapshot(message, _chunks(self._files, path), size)
 
-    async def _export(self, path: Path) -> tuple[Snapshot, int]:
-        """Write the rows to `path`; what they are a snapshot of, and the size of the file."""
+    def _describe(self, rows: schema.Store) -> Snapshot:
+        """What the rows are a snapshot of."""
+        applied = schema.get_applied(rows)
+        conf_state = schema.get_conf_state(rows)
+        assert conf_state is not None, "a member that leads has applied a configuration"
+        members = Cluster.restore(rows, self._server.cluster_id, self._server.member_id)
+        return Snapshot(applied.index, applied.term, conf_state, encode_v2_store(members))
+
+    async def write(
+        self, path: Path, describe: Callable[[schema.Store], T], check: Callable[[], None] = lambda: None
+    ) -> tuple[T, int]:
+        """Write the rows of now to `path` as a bbolt file; what `describe` tells of them, and the size of the file.
+
+        Between two bites `check` may raise. What fails leaves no file.
+        Raises OSError, BboltError, SnapshotReplaced.
+        """
         server = self._server
         await server.committed()
         view = server.backend.view()
         self._views.add(view)
         try:
-            rows = cast(schema.Store, view)  # it is only read
-            applied = schema.get_applied(rows)
-            conf_state = schema.get_conf_state(rows)
-            assert conf_state is not None, "a member that leads has applied a configuration"
-            members = Cluster.restore(rows, server.cluster_id, server.member_id)
-            job = export(view, path, self._files)
-            while not await _bite(job):
-                if view not in self._views:
-                    job.close()
-                    raise SnapshotReplaced("the rows were replaced by a snapshot from a leader")
-            snapshot = Snapshot(applied.index, applied.term, conf_state, encode_v2_store(members))
+            described = describe(cast(schema.Store, view))  # it is only read
+            with closing(export(view, path, self._files)) as job:
+                while not await bite(job):
+                    if view not in self._views:
+                        raise SnapshotReplaced("the rows were replaced by a snapshot from a leader")
+                    check()
             with closing(self._files.open(str(path), read_only=True)) as file:
-                return snapshot, file.size()
+                return described, file.size()
         finally:
             if view in self._views:
                 self._views.discard(view)
@@ -139,7 +151,7 @@ class Snapshots:
                     self._files,
                     self._server.world.load,
                 )
-                while not await _bite(job):
+                while not await bite(job):
                     pass
             except (BboltError, BackendError) as err:
                 raise ValueError(str(err)) from err
@@ -156,7 +168,7 @@ async def _chunks(files: Files, path: Path) -> AsyncIterator[bytes]:
             yield chunk
 
 
-async def _bite(job: Generator[None, None, Any]) -> bool:
+async def bite(job: Generator[None, None, Any]) -> bool:
     """Let `job` take a bite and everything else a turn; True when the job is done."""
     try:
         next(job)

@@ -1,14 +1,24 @@
-"""Service Maintenance: status, hashes, alarms, leadership, downgrade. Status and hashes: of the asked member alone."""
+"""Service Maintenance: status, hashes, alarms, snapshot, leadership, downgrade.
+
+Status, hashes and snapshot are of the asked member alone.
+"""
 
 from __future__ import annotations
+
+import hashlib
 
 from quorate.api import errors
 from quorate.api.errors import Code
 from quorate.api.pb import rpc_pb2
 from quorate.server import Server
+from quorate.server.backups import Backup, BackupError
+from quorate.server.snapshots import SnapshotReplaced
 from quorate.server.transfer import move_leader
 from quorate.storage.backend import DefragmentError
-from quorate.transport.grpc import Context, Status
+from quorate.transport.grpc import Context, Status, Stream
+
+CHUNK_BYTES = 1 << 15
+"""Bytes of a snapshot in a message."""
 
 
 class Maintenance:
@@ -54,6 +64,16 @@ class Maintenance:
         applied = await self._server.propose("alarm", request)
         return self._header(applied.revision) + applied.body
 
+    async def snapshot(self, request: rpc_pb2.SnapshotRequest, stream: Stream) -> None:
+        """The database as a bbolt file in chunks, then the SHA-256 of all of them. No message has a header."""
+        try:
+            async with self._server.backups.make() as backup:
+                await _send_backup(backup, stream)
+        except SnapshotReplaced as err:
+            raise Status(Code.UNAVAILABLE, str(err)) from err
+        except (BackupError, OSError) as err:
+            raise Status(Code.UNKNOWN, f"cannot make a snapshot: {err}") from err
+
     async def defragment(self, request: rpc_pb2.DefragmentRequest, context: Context) -> bytes:
         try:
             await self._server.defragmenter.defragment()
@@ -77,3 +97,17 @@ class Maintenance:
             case _:
                 raise errors.UnknownMethod()
         return self._header(0) + rpc_pb2.DowngradeResponse(version=version).SerializeToString()
+
+
+async def _send_backup(backup: Backup, stream: Stream) -> None:
+    """Raises OSError, BackupError."""
+    digest = hashlib.sha256()
+    sent = 0
+    while sent < backup.size:
+        blob = backup.read(sent, CHUNK_BYTES)
+        digest.update(blob)
+        sent += len(blob)
+        left = backup.size - sent
+        stream.send(rpc_pb2.SnapshotResponse(remaining_bytes=left, blob=blob, version=backup.version))
+        await stream.drain()
+    stream.send(rpc_pb2.SnapshotResponse(blob=digest.digest(), version=backup.version))

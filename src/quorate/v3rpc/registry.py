@@ -29,7 +29,6 @@ MAX_HARMLESS = 1024
 UnaryHandler = Callable[[Any, Context], bytes | Coroutine[Any, Any, bytes]]
 
 NOT_BUILT = {
-    "etcdserverpb.Maintenance": ("Snapshot",),
     "etcdserverpb.Auth": (
         "AuthEnable",
         "AuthDisable",
@@ -101,6 +100,9 @@ def build_methods(server: Server) -> Mapping[str, Method]:
         "/etcdserverpb.Maintenance/Hash": unary(rpc_pb2.HashRequest, maintenance.hash),
         "/etcdserverpb.Maintenance/HashKV": unary(rpc_pb2.HashKVRequest, maintenance.hash_kv),
         "/etcdserverpb.Maintenance/Alarm": unary(rpc_pb2.AlarmRequest, maintenance.alarm),
+        "/etcdserverpb.Maintenance/Snapshot": ServerStreaming(
+            rpc_pb2.SnapshotRequest.FromString, rules.guard_stream(maintenance.snapshot, learner_serves=True)
+        ),
         "/etcdserverpb.Maintenance/Defragment": patient(rpc_pb2.DefragmentRequest, maintenance.defragment),
         "/etcdserverpb.Maintenance/MoveLeader": patient(rpc_pb2.MoveLeaderRequest, maintenance.move_leader),
         "/etcdserverpb.Maintenance/Downgrade": patient(rpc_pb2.DowngradeRequest, maintenance.downgrade),

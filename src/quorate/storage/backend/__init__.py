@@ -55,12 +55,14 @@ from quorate.storage.backend.file import (
     DefragmentError,
 )
 from quorate.storage.backend.load import load
+from quorate.storage.backend.twin import SPARE_BYTES, free_bytes
 from quorate.storage.backend.view import View
 
 __all__ = [
     "BATCH_INTERVAL",
     "BATCH_LIMIT",
     "MAX_KEY_BYTES",
+    "SPARE_BYTES",
     "Backend",
     "BackendError",
     "BackendFailed",
@@ -69,5 +71,6 @@ __all__ = [
     "Bucket",
     "DefragmentError",
     "View",
+    "free_bytes",
     "load",
 ]

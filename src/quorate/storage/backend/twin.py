@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Generator, Iterable, Sequence
+from pathlib import Path
 
 import lmdb
 
@@ -27,7 +28,7 @@ from quorate.storage.backend.file import (
 from quorate.storage.backend.writer import Changes, place_all
 
 SPARE_BYTES = 128 << 20
-"""What a second file must leave free on the disk. The log grows meanwhile, and a member that cannot write it stops."""
+"""What a further file must leave free on the disk. The log grows meanwhile, and a member that cannot write it stops."""
 
 
 class Twin:
@@ -46,7 +47,7 @@ class Twin:
 
     def begin(self, size: int) -> None:
         """Make the file, for up to `size` bytes. Raises DefragmentError when there is too little space for them."""
-        free = self._free()
+        free = free_bytes(self._path.parent)
         if free < size + SPARE_BYTES:
             raise DefragmentError(f"a second file of {size} bytes would leave too little of {free} bytes of free space")
         remove_temporary(self._path)
@@ -100,7 +101,7 @@ class Twin:
 
     def explain(self, error: Exception) -> str:
         """Why it failed. LMDB calls a write that a full disk cut short an input/output error."""
-        if isinstance(error, lmdb.Error) and (free := self._free()) < SPARE_BYTES:
+        if isinstance(error, lmdb.Error) and (free := free_bytes(self._path.parent)) < SPARE_BYTES:
             return f"{error}; its disk has {free} bytes free"
         return str(error)
 
@@ -116,7 +117,8 @@ class Twin:
             self._opened = None
         remove_temporary(self._path)
 
-    def _free(self) -> int:
-        """Bytes."""
-        disk = os.statvfs(self._path.parent)
-        return disk.f_bavail * disk.f_frsize
+
+def free_bytes(directory: Path) -> int:
+    """What is free on the disk of `directory`. Raises OSError."""
+    disk = os.statvfs(directory)
+    return disk.f_bavail * disk.f_frsize
