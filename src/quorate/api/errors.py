@@ -152,6 +152,12 @@ InvalidDowngradeTarget = _error("InvalidDowngradeTarget", _C.INVALID_ARGUMENT, "
 DowngradeInProcess = _error("DowngradeInProcess", _C.FAILED_PRECONDITION, "cluster has a downgrade job in progress")
 UnknownMethod = _error("UnknownMethod", _C.UNKNOWN, "unknown method")
 
+MutexSessionExpired = _error("MutexSessionExpired", _C.UNKNOWN, "mutex: session is expired", prefix="")
+ElectionNotLeader = _error("ElectionNotLeader", _C.UNKNOWN, "election: not leader", prefix="")
+ElectionNoLeader = _error("ElectionNoLeader", _C.UNKNOWN, "election: no leader", prefix="")
+ElectionObserveClosed = _error("ElectionObserveClosed", _C.UNKNOWN, "election: observe closed early", prefix="")
+ElectionLeaderMissing = _error("ElectionLeaderMissing", _C.UNKNOWN, '"leader" field must be provided', prefix="")
+
 WATCHER_RANGE_EMPTY = "mvcc: watcher range is empty"
 WATCHER_DUPLICATE_ID = "mvcc: duplicate watch ID provided on the WatchStream"
 """Reasons that refuse a watcher; they travel inside a WatchResponse, not as a status."""

@@ -1,6 +1,7 @@
 """The gRPC services: request in, checks in etcd's order, the server asked, reply out.
 
 - `kv` `watch` `lease` `maintenance` `cluster` `health`   one module a service
+- `lock` `election`                                      the same, on top of `mutex`: who is first under a name
 - `registry`                                             full method names ──► handlers, and rules for every call
 
 Knows gRPC methods, reply headers and which call needs agreement. Refuses to know how agreement is reached, and HTTP.

@@ -11,14 +11,17 @@ from google.protobuf.message import Message
 
 from quorate.api import errors
 from quorate.api.errors import Code
-from quorate.api.pb import health_pb2, rpc_pb2
+from quorate.api.pb import election_pb2, health_pb2, lock_pb2, rpc_pb2
 from quorate.server import Server
 from quorate.transport.grpc import Bidi, Context, Metadata, Method, ServerStreaming, Status, Stream, Unary
 from quorate.v3rpc.cluster import Cluster
+from quorate.v3rpc.election import Election
 from quorate.v3rpc.health import Health
 from quorate.v3rpc.kv import KV
 from quorate.v3rpc.lease import Lease
+from quorate.v3rpc.lock import Lock
 from quorate.v3rpc.maintenance import Maintenance
+from quorate.v3rpc.mutex import Queue
 from quorate.v3rpc.watch import Watch
 
 WANTS_LEADER = "hasleader"
@@ -48,8 +51,6 @@ NOT_BUILT = {
         "RoleGrantPermission",
         "RoleRevokePermission",
     ),
-    "v3lockpb.Lock": ("Lock", "Unlock"),
-    "v3electionpb.Election": ("Campaign", "Proclaim", "Leader", "Observe", "Resign"),
 }
 """Calls of the API that this release does not serve. They say so, rather than look like a wrong address."""
 
@@ -112,10 +113,32 @@ def build_methods(server: Server) -> Mapping[str, Method]:
             health_pb2.HealthCheckRequest.FromString, rules.guard_stream(health.watch)
         ),
     }
+    methods |= _build_queues(server, kv, rules)
     for service, names in NOT_BUILT.items():
         for name in names:
             methods[f"/{service}/{name}"] = Unary(bytes, _not_built(service, name))
     return methods
+
+
+def _build_queues(server: Server, kv: KV, rules: _Rules) -> dict[str, Method]:
+    """Locks and elections: they stand in the same queues."""
+    queue = Queue(server, kv)
+    lock, election = Lock(server, kv, queue), Election(server, queue)
+
+    def unary(request: type[Message], handle: UnaryHandler) -> Unary:
+        return Unary(request.FromString, rules.guard(handle))
+
+    return {
+        "/v3lockpb.Lock/Lock": unary(lock_pb2.LockRequest, _in_task(lock.lock)),
+        "/v3lockpb.Lock/Unlock": unary(lock_pb2.UnlockRequest, lock.unlock),
+        "/v3electionpb.Election/Campaign": unary(election_pb2.CampaignRequest, _in_task(election.campaign)),
+        "/v3electionpb.Election/Proclaim": unary(election_pb2.ProclaimRequest, election.proclaim),
+        "/v3electionpb.Election/Resign": unary(election_pb2.ResignRequest, election.resign),
+        "/v3electionpb.Election/Leader": unary(election_pb2.LeaderRequest, election.leader),
+        "/v3electionpb.Election/Observe": ServerStreaming(
+            election_pb2.LeaderRequest.FromString, rules.guard_stream(election.observe)
+        ),
+    }
 
 
 class _Rules:
