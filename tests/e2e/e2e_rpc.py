@@ -14,7 +14,7 @@ from typing import Any
 import grpc
 from google.protobuf.message import Message
 
-from quorate.api.pb import health_pb2, rpc_pb2
+from quorate.api.pb import election_pb2, health_pb2, lock_pb2, rpc_pb2
 
 Classes = tuple[str, type[Message], type[Message]]
 
@@ -24,6 +24,12 @@ PACKAGE = "etcdserverpb"
 def _method(service: str, name: str, request: str, response: str | None = None) -> Classes:
     answer = response or request.replace("Request", "Response")
     return f"/{PACKAGE}.{service}/{name}", getattr(rpc_pb2, request), getattr(rpc_pb2, answer)
+
+
+def _beside(path: str, package: Any) -> Classes:
+    """A method of the lock or election service; the names of its messages follow from its own."""
+    name = path.rpartition("/")[2]
+    return path, getattr(package, f"{name}Request"), getattr(package, f"{name}Response")
 
 
 UNARY: dict[str, Classes] = {
@@ -46,6 +52,12 @@ UNARY: dict[str, Classes] = {
     "Alarm": _method("Maintenance", "Alarm", "AlarmRequest"),
     "Defragment": _method("Maintenance", "Defragment", "DefragmentRequest"),
     "MoveLeader": _method("Maintenance", "MoveLeader", "MoveLeaderRequest"),
+    "Lock": _beside("/v3lockpb.Lock/Lock", lock_pb2),
+    "Unlock": _beside("/v3lockpb.Lock/Unlock", lock_pb2),
+    "Campaign": _beside("/v3electionpb.Election/Campaign", election_pb2),
+    "Proclaim": _beside("/v3electionpb.Election/Proclaim", election_pb2),
+    "Leader": _beside("/v3electionpb.Election/Leader", election_pb2),
+    "Resign": _beside("/v3electionpb.Election/Resign", election_pb2),
     "Check": ("/grpc.health.v1.Health/Check", health_pb2.HealthCheckRequest, health_pb2.HealthCheckResponse),
 }
 

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from quorate.api import errors
-from quorate.api.pb import rpc_pb2
+from quorate.api.pb import election_pb2, lock_pb2, rpc_pb2
 from quorate.embed import Etcd
 from quorate.server import Server
-from quorate.transport.grpc import Channel, Status
+from quorate.transport.grpc import Channel, ClientStream, Status
 
 TIMEOUT = 10.0
 
@@ -39,6 +39,33 @@ class Caller:
             f"/etcdserverpb.{path}", request.SerializeToString(), timeout=TIMEOUT, metadata=metadata
         )
         return getattr(rpc_pb2, f"{name}Response").FromString(body)
+
+    async def lock(self, name: bytes, lease: int = 0, timeout: float = TIMEOUT) -> Any:
+        """Raises Status."""
+        return await self._ask(lock_pb2, "Lock", "Lock", timeout, name=name, lease=lease)
+
+    async def unlock(self, key: bytes) -> Any:
+        return await self._ask(lock_pb2, "Lock", "Unlock", key=key)
+
+    async def election(self, call: str, /, **fields: Any) -> Any:
+        """`election("Campaign", name=b"n", lease=1, value=b"v")`: the reply. Raises Status."""
+        return await self._ask(election_pb2, "Election", call, **fields)
+
+    def observe(self, name: bytes) -> ClientStream:
+        stream = self.channel.stream("/v3electionpb.Election/Observe")
+        stream.send(election_pb2.LeaderRequest(name=name).SerializeToString())
+        stream.half_close()
+        return stream
+
+    async def _ask(self, package: Any, service: str, call: str, timeout: float = TIMEOUT, /, **fields: Any) -> Any:
+        request = getattr(package, f"{call}Request")(**fields)
+        path = f"/v3{service.lower()}pb.{service}/{call}"
+        body = await self.channel.unary(path, request.SerializeToString(), timeout=timeout)
+        return getattr(package, f"{call}Response").FromString(body)
+
+    async def grant(self, *leases: int, ttl: int = 60) -> None:
+        for lease in leases:
+            await self.call("Lease/LeaseGrant", ID=lease, TTL=ttl)
 
     async def refused(self, error: type[errors.EtcdError], path: str, **fields: Any) -> None:
         """The call must end with `error`, code and text."""
