@@ -55,6 +55,14 @@ async def test_the_next_candidate_leads_when_the_leader_resigns(leases: Caller) 
     assert (await leases.election("Leader", name=b"e")).kv.value == b"two"
 
 
+async def test_who_came_first_leads_whatever_its_key(leases: Caller) -> None:
+    await leases.election("Campaign", name=b"e", lease=3, value=b"three")
+    for key in (b"e/0", b"e/1", b"e/2"):
+        await leases.call("KV/Put", key=key)
+    assert (await leases.election("Leader", name=b"e")).kv.value == b"three"
+    assert (await told(leases.observe(b"e")))[1] == b"three"
+
+
 async def test_a_leader_may_say_something_else(leases: Caller) -> None:
     leader = (await leases.election("Campaign", name=b"e", lease=1, value=b"one")).leader
     again = await leases.election("Campaign", name=b"e", lease=1, value=b"two")
@@ -136,6 +144,14 @@ async def test_an_observer_hears_every_word_of_every_leader(leases: Caller) -> N
         assert (await told(stream))[:2] == (b"e/z1", b"z")
         stream.cancel()
     await until(lambda: leases.server.store.stream_count == 0)
+
+
+async def test_an_observer_that_waits_hears_what_follows_the_first_word_at_once(leases: Caller) -> None:
+    stream = leases.observe(b"e")
+    await until(lambda: leases.server.store.stream_count == 1)
+    # Sent together, so that all are applied before the observer can look.
+    await asyncio.gather(*(leases.call("KV/Put", key=b"e/1", value=b"%d" % number) for number in range(3)))
+    assert [(await told(stream))[:2] for _ in range(3)] == [(b"e/1", b"0"), (b"e/1", b"1"), (b"e/1", b"2")]
 
 
 async def test_an_observer_that_missed_words_hears_the_present_one(

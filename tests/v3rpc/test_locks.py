@@ -63,9 +63,12 @@ async def test_a_release_wakes_one_waiter_only(held: Caller, monkeypatch: pytest
         await fresh()
 
     monkeypatch.setattr(held.server, "fresh", counted)
+    watch_stream = held.server.store.watch_stream
+    opened: list[Any] = []
+    monkeypatch.setattr(held.server.store, "watch_stream", lambda sink: opened.append(sink) or watch_stream(sink))
     await held.unlock(b"l/1")
     await tasks[0]
-    assert woken == 1
+    assert (woken, len(opened)) == (1, 0)
     await held.call("Lease/LeaseRevoke", ID=3)  # who waits behind it moves up, and waits for lease 2
     await until(lambda: tasks[1].done())
     await held.unlock(b"l/2")
@@ -165,6 +168,50 @@ async def test_a_place_two_calls_wait_for_stays_until_both_are_gone(held: Caller
     await held.unlock(b"l/1")
     assert (await third).key == b"l/2"
     assert has(held, b"l/2")
+
+
+async def test_a_place_that_one_call_was_given_is_not_taken_away_by_another(
+    held: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = 0
+    stopped = asyncio.Event()
+    fresh = held.server.fresh
+
+    async def second_hangs() -> None:
+        nonlocal asked
+        asked += 1
+        if asked == 1:
+            return await fresh()
+        try:
+            return await asyncio.get_running_loop().create_future()
+        finally:
+            stopped.set()
+
+    tasks = [await waiting(held, 2) for _ in range(2)]
+    monkeypatch.setattr(held.server, "fresh", second_hangs)
+    await held.unlock(b"l/1")
+    assert (await tasks[0]).key == b"l/2"
+    spawned: list[Any] = []
+    monkeypatch.setattr(held.server, "spawn", spawned.append)
+    tasks[1].cancel()
+    async with asyncio.timeout(10):
+        await stopped.wait()
+    assert not spawned and has(held, b"l/2")
+
+
+async def test_a_write_guarded_by_the_key_of_a_lost_lock_fails(held: Caller) -> None:
+    """A lock keeps nobody from writing who does not know yet that he has lost it; its create revision does."""
+    created = (await held.call("KV/Range", key=b"l/1")).kvs[0].create_revision
+    guarded = {
+        "compare": [{"key": b"l/1", "target": "CREATE", "create_revision": created}],
+        "success": [{"request_put": {"key": b"k", "value": b"v"}}],
+    }
+    assert (await held.call("KV/Txn", **guarded)).succeeded
+    await held.call("Lease/LeaseRevoke", ID=1)
+    assert not (await held.call("KV/Txn", **guarded)).succeeded
+    await held.grant(1)
+    await held.lock(b"l", 1)
+    assert not (await held.call("KV/Txn", **guarded)).succeeded
 
 
 async def test_a_place_that_cannot_be_given_up_is_tried_again(held: Caller, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -121,7 +121,11 @@ class Queue:
         """Who holds `name`, by this member's store."""
         prefix = prefix_of(name)
         request = rpc_pb2.RangeRequest(
-            key=prefix, range_end=end_of(prefix), sort_target=rpc_pb2.RangeRequest.CREATE, limit=1
+            key=prefix,
+            range_end=end_of(prefix),
+            sort_target=rpc_pb2.RangeRequest.CREATE,
+            sort_order=rpc_pb2.RangeRequest.ASCEND,
+            limit=1,
         )
         return _only(run_range(self._store, request))
 
