@@ -1,6 +1,6 @@
 """How much simulated time a second of one core is worth: three members, clients as drawn, without faults and with them.
 
-    python bench/simulator.py [--seeds 1..12] [--seconds 60]
+python bench/simulator.py [--seeds 1..12] [--seconds 60]
 """
 
 from __future__ import annotations
