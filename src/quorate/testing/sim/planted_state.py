@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import closing, suppress
-from pathlib import Path
 
 from quorate.api import errors
 from quorate.api.pb import kv_pb2, rpc_pb2
@@ -110,22 +109,22 @@ def snapshot_of_old_members(patch: Patch) -> None:
         honest_init(self, *arguments, **named)
         self.first_conf_state = self.conf_state  # type: ignore[attr-defined]
 
-    async def export(self: Snapshots, path: Path) -> tuple[Snapshot, int]:
-        snapshot, size = await honest(self, path)
-        return snapshot._replace(conf_state=self._server.state.first_conf_state), size  # type: ignore[attr-defined]
+    def describe(self: Snapshots, rows: schema.Store) -> Snapshot:
+        snapshot: Snapshot = honest(self, rows)
+        return snapshot._replace(conf_state=self._server.state.first_conf_state)  # type: ignore[attr-defined]
 
     honest_init = patch.attribute(State, "__init__", restored)
-    honest = patch.attribute(Snapshots, "_export", export)
+    honest = patch.attribute(Snapshots, "_describe", describe)
 
 
 def snapshot_ahead_of_rows(patch: Patch) -> None:
     """A snapshot for a follower is said to be of what is applied by now, not of what its rows hold."""
 
-    async def export(self: Snapshots, path: Path) -> tuple[Snapshot, int]:
-        snapshot, size = await honest(self, path)
-        return snapshot._replace(index=self._server.applied_index), size
+    def describe(self: Snapshots, rows: schema.Store) -> Snapshot:
+        snapshot: Snapshot = honest(self, rows)
+        return snapshot._replace(index=self._server.applied_index)
 
-    honest = patch.attribute(Snapshots, "_export", export)
+    honest = patch.attribute(Snapshots, "_describe", describe)
 
 
 # Keys.
