@@ -194,11 +194,8 @@ class RaftLoop:
         for message in own:
             if message.to == LOCAL_APPEND_THREAD:
                 self._append(message)
-            elif self._change:
-                self._held.append(message)
             else:
-                self._apply(message.entries)
-                self._step_all(message.responses)
+                self._apply_or_hold(message)
         for state in ready.read_states:
             self._confirmed(state)
 
@@ -224,12 +221,15 @@ class RaftLoop:
         for message in held:
             if not self._change:
                 self._keep_commit(message.entries)
-            if self._change:
-                self._held.append(message)
-            else:
-                self._apply(message.entries)
-                self._step_all(message.responses)
+            self._apply_or_hold(message)
         self._turn()
+
+    def _apply_or_hold(self, message: Message) -> None:
+        if self._change:
+            self._held.append(message)
+        else:
+            self._apply(message.entries)
+            self._step_all(message.responses)
 
     def _append(self, message: Message) -> None:
         """Have a batch saved; its responses are stepped, or sent to others, when it is durable."""

@@ -275,7 +275,7 @@ class Nemesis:
     def _rotten_log(self) -> Undo | None:
         """A bit of a closed segment changes while the member is down. It must refuse to start, and be replaced."""
         machine = self._some()
-        if len(self._cluster.running()) < 3 or not self.operator.can_replace(machine):
+        if len(self._cluster.running()) < 3 or not self.operator.may_begin(machine):
             return None
         machine.crash()
         directory = str(machine.config.wal_path)

@@ -37,24 +37,21 @@ class Operator:
 
     def replace(self, old: Machine) -> None:
         """Begin to replace a member by one on a new machine, unless something of that kind is under way."""
-        if self._may_begin(old):
+        if self.may_begin(old):
             self._begin(old, self._cluster.new_machine())
 
     def shrink(self, old: Machine) -> None:
         """Begin to remove a member, as `replace`; not the last but one."""
-        if self._may_begin(old) and len(self._cluster.running()) > 2:
+        if self.may_begin(old) and len(self._cluster.running()) > 2:
             self._begin(old, None)
 
     def grow(self) -> None:
         """Begin to add a member, as `replace`; not beyond MOST_MEMBERS."""
-        if self._may_begin() and len(self._cluster.running()) < MOST_MEMBERS:
+        if self.may_begin() and len(self._cluster.running()) < MOST_MEMBERS:
             self._begin(None, self._cluster.new_machine())
 
-    def can_replace(self, old: Machine) -> bool:
-        """Whether `replace` would begin."""
-        return self._may_begin(old)
-
-    def _may_begin(self, old: Machine | None = None) -> bool:
+    def may_begin(self, old: Machine | None = None) -> bool:
+        """Whether a change can be begun now, one that takes `old` out if it is given."""
         is_there = old is None or (old.member_id != 0 and not old.removed)
         return is_there and not self.busy and self._changes < MOST_CHANGES
 
