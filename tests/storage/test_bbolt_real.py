@@ -62,6 +62,7 @@ class Etcd(MemberProcess):
                 for op in ops:
                     self.call("KV/Txn", rpc.TxnRequest(success=[op]), rpc.TxnResponse)
                 ops = []
+        self.call("KV/Put", rpc.PutRequest(key=b"~", value=dice.randbytes(200_000)), rpc.PutResponse)  # no range has it
         for _ in range(20):
             self.call("Lease/LeaseGrant", rpc.LeaseGrantRequest(TTL=9999), rpc.LeaseGrantResponse)
         _, revision = self.hash_kv()
