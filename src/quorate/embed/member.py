@@ -67,7 +67,7 @@ class Etcd:
             raise
         grpc = GrpcServer(build_methods(server), ServerLimits(max_receive_message=settings.max_message_bytes))
         server.raft.turn_ended = grpc.flush
-        http = ClientHandler(server)
+        http = ClientHandler(server, grpc.tallies)
         for bound in clients:
             self._listeners.append(await serve(bound, grpc, http))
         log.info("ready to serve client requests")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from quorate.api import errors
 from quorate.api.pb import rpc_pb2
 from quorate.apply import alarm_name
 from quorate.etcdhttp.metrics import render_metrics
 from quorate.server import Server
+from quorate.transport.grpc.tally import MethodTally
 from quorate.transport.http1 import HttpRequest, HttpResponse
 from quorate.version import QUORATE_VERSION
 
@@ -20,8 +21,9 @@ JSON = "application/json"
 class ClientHandler:
     """Answers one request at a time; to be handed to the listener."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server, tallies: Mapping[str, MethodTally]) -> None:
         self._server = server
+        self._tallies = tallies
 
     async def __call__(self, request: HttpRequest) -> HttpResponse:
         if request.method == "OPTIONS":
@@ -32,7 +34,7 @@ class ClientHandler:
             case "/version":
                 return version(self._server) if request.method in ("GET", "HEAD") else not_allowed()
             case "/metrics":
-                body, content_type = render_metrics(self._server)
+                body, content_type = render_metrics(self._server, self._tallies)
                 return HttpResponse(200, [("Content-Type", content_type)], body)
         return not_found()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
@@ -10,15 +10,24 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from quorate.api.errors import Code
 from quorate.server import Server
+from quorate.transport.grpc.tally import MethodTally
 from quorate.version import ETCD_VERSION
+
+CODE_WORDS = {
+    code: "OK" if code is Code.OK else "Canceled" if code is Code.CANCELLED else code.name.title().replace("_", "")
+    for code in Code
+}
+"""Status codes as Go writes them."""
 
 
 class ServerCollector(Collector):
     """The numbers of one member."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server, tallies: Mapping[str, MethodTally]) -> None:
         self._server = server
+        self._tallies = tallies
 
     def collect(self) -> Iterator[Metric]:
         server = self._server
@@ -29,6 +38,7 @@ class ServerCollector(Collector):
         yield version
         yield from (GaugeMetricFamily(name, text, value) for name, text, value in _gauges(server))
         yield from (CounterMetricFamily(name, text, value) for name, text, value in _counters(server))
+        yield from _calls(self._tallies)
 
 
 def _gauges(server: Server) -> list[tuple[str, str, float]]:
@@ -52,9 +62,27 @@ def _counters(server: Server) -> list[tuple[str, str, float]]:
     ]
 
 
-def render_metrics(server: Server) -> tuple[bytes, str]:
-    """Prometheus text and its content type."""
+def _calls(tallies: Mapping[str, MethodTally]) -> list[CounterMetricFamily]:
+    """Counts of gRPC calls, of every method from the start."""
+    labels = ["grpc_type", "grpc_service", "grpc_method"]
+    started = CounterMetricFamily("grpc_server_started", "Calls begun.", None, labels)
+    handled = CounterMetricFamily("grpc_server_handled", "Calls ended, by their status.", None, [*labels, "grpc_code"])
+    received = CounterMetricFamily("grpc_server_msg_received", "Messages received.", None, labels)
+    sent = CounterMetricFamily("grpc_server_msg_sent", "Messages sent.", None, labels)
+    for path, tally in tallies.items():
+        service, _, method = path.removeprefix("/").rpartition("/")
+        names = [tally.kind, service, method]
+        started.add_metric(names, tally.started)
+        received.add_metric(names, tally.received)
+        sent.add_metric(names, tally.messages_sent)
+        for code, word in CODE_WORDS.items():
+            handled.add_metric([*names, word], tally.handled(code))
+    return [started, handled, received, sent]
+
+
+def render_metrics(server: Server, tallies: Mapping[str, MethodTally]) -> tuple[bytes, str]:
+    """Prometheus text and its content type; `tallies` counts the calls of gRPC by path."""
     registry = CollectorRegistry()
-    registry.register(ServerCollector(server))
+    registry.register(ServerCollector(server, tallies))
     ProcessCollector(registry=registry)
     return generate_latest(registry), CONTENT_TYPE_LATEST

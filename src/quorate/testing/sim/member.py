@@ -218,7 +218,7 @@ class Machine:
             grpc.flush()
 
         server.raft.turn_ended = turn_ended
-        await serve(host.bind(CLIENT_PORT), grpc, ClientHandler(server))
+        await serve(host.bind(CLIENT_PORT), grpc, ClientHandler(server, grpc.tallies))
         process.ready = True
         process.loop.note("ready")
 

@@ -93,7 +93,9 @@ class ServerConnection(Edge):
         super().connection_made(transport)
         self.peer = peer_name(transport)
         server = self._server
-        self._heads = HeadBook(server.methods, server.services, self._web is not None, self.peer, transport)
+        self._heads = HeadBook(
+            server.methods, server.tallies, server.services, self._web is not None, self.peer, transport
+        )
         self._heartbeat = Heartbeat(
             time=self.limits.keepalive_time,
             timeout=self.limits.keepalive_timeout,
@@ -178,6 +180,7 @@ class ServerConnection(Edge):
         """The reply of a unary handler, or its coroutine, not started. Raises Status when no request can be parsed."""
         method = head.method
         assert isinstance(method, Unary)
+        head.tally.received += 1
         return method.handle(parse(method.parse, body), context)
 
     def reply(self, stream_id: int, head: Head, reply: Reply) -> None:
@@ -195,6 +198,7 @@ class ServerConnection(Edge):
         else:
             framed = pack_prefix(0, len(body)) + body
             self.machine.send_unary_reply(stream_id, RESPONSE_HEADERS, framed, OK_TRAILERS)
+        head.tally.succeeded += 1
         self.police.forgiven = True
         if self.machine.pending():
             self._watch_unsent(stream_id)
@@ -203,6 +207,7 @@ class ServerConnection(Edge):
     def fail_call(self, stream_id: int, head: Head, error: BaseException, peer_ended: bool) -> None:
         """Answer a call that has sent nothing with the status of an error."""
         code, text = self._status(head, error)
+        head.tally.ended(code)
         self._calls.pop(stream_id, None)
         self.machine.send_headers(stream_id, trailers_only(code, text), True)
         self._end(stream_id, peer_ended)
@@ -212,6 +217,7 @@ class ServerConnection(Edge):
         stream_id = stream.stream_id
         self._calls.pop(stream_id, None)
         code, text = (0, "") if error is None else self._status(stream.head, error)
+        stream.head.tally.ended(code)
         if stream.head_sent:
             self.machine.send_headers(stream_id, trailers_of(code, text), True)
         else:
@@ -318,6 +324,7 @@ class ServerConnection(Edge):
     def _open_call(self, stream_id: int, opening: Opening) -> UnaryCall | Stream:
         """A call that outlives this read."""
         head = cast(Head, opening.head)
+        head.tally.opened += 1
         kind = UnaryCall if isinstance(head.method, Unary) else Stream
         call = self._calls[stream_id] = kind(self, stream_id, head, opening.context)
         return call

@@ -15,6 +15,7 @@ from quorate.transport.grpc.limits import HEAD_CACHE
 from quorate.transport.grpc.metadata import Metadata, decode_timeout
 from quorate.transport.grpc.methods import Context, Method
 from quorate.transport.grpc.status import DEADLINE_TEXT, trailers_of
+from quorate.transport.grpc.tally import MethodTally
 from quorate.transport.http2 import Headers
 
 CONTENT_TYPE = b"application/grpc"
@@ -30,6 +31,7 @@ class Head(NamedTuple):
     path: str
     metadata: Metadata
     encoding: str
+    tally: MethodTally
 
     @property
     def gzip(self) -> bool:
@@ -64,9 +66,16 @@ class HeadBook:
     """
 
     def __init__(
-        self, methods: Mapping[str, Method], services: frozenset[str], web: bool, peer: str, socket: BaseTransport
+        self,
+        methods: Mapping[str, Method],
+        tallies: Mapping[str, MethodTally],
+        services: frozenset[str],
+        web: bool,
+        peer: str,
+        socket: BaseTransport,
     ) -> None:
         self._methods = methods
+        self._tallies = tallies
         self._services = services
         self._web = web
         self._peer = peer
@@ -85,7 +94,7 @@ class HeadBook:
             if self._web and CONTENT_TYPE not in dict(rest).get(b"content-type", b""):
                 head = Web()
             else:
-                head = judge(rest, self._methods, self._services)
+                head = judge(rest, self._methods, self._tallies, self._services)
             _remember(self._by_value, rest, head)
         if timeout is None:
             opening = Opening(head, self._context(head, None), headers)
@@ -115,7 +124,9 @@ def split_timeout(headers: Headers) -> tuple[Headers, bytes | None]:
     return headers, None
 
 
-def judge(headers: Headers, methods: Mapping[str, Method], services: frozenset[str]) -> Head | Refusal:
+def judge(
+    headers: Headers, methods: Mapping[str, Method], tallies: Mapping[str, MethodTally], services: frozenset[str]
+) -> Head | Refusal:
     """What a request asks for, from its headers alone."""
     fields = dict(headers)
     if fields.get(b":method") != b"POST":
@@ -138,7 +149,7 @@ def judge(headers: Headers, methods: Mapping[str, Method], services: frozenset[s
     if encoding not in ("", "identity", "gzip"):
         text = f'grpc: Decompressor is not installed for grpc-encoding "{encoding}"'
         return Refusal(trailers_only(Code.UNIMPLEMENTED, text))
-    return Head(found, path, metadata, encoding)
+    return Head(found, path, metadata, encoding, tallies[path])
 
 
 def unknown(path: str, services: frozenset[str]) -> str:

@@ -8,6 +8,7 @@ from quorate.transport.grpc.connection import ServerConnection
 from quorate.transport.grpc.edge import Flusher
 from quorate.transport.grpc.limits import ServerLimits
 from quorate.transport.grpc.methods import Method
+from quorate.transport.grpc.tally import tallies
 from quorate.transport.http2 import Limits
 from quorate.transport.web import HttpHandler
 
@@ -19,6 +20,7 @@ class GrpcServer:
         self, methods: Mapping[str, Method], limits: ServerLimits | None = None, http2: Limits | None = None
     ) -> None:
         self.methods = dict(methods)
+        self.tallies = tallies(self.methods)
         self.services = frozenset(path[1:].rpartition("/")[0] for path in methods)
         self.limits = limits or ServerLimits()
         self.http2 = http2 or Limits()

@@ -41,7 +41,10 @@ class Stream(Outlet):
     async def receive(self) -> Any:
         """The next message, parsed; None when the caller has sent its last. Raises Status for what is no message."""
         body = await self._inbox.take()
-        return None if body is None else parse(self.head.method.parse, body)
+        if body is None:
+            return None
+        self.head.tally.received += 1
+        return parse(self.head.method.parse, body)
 
     def send(self, reply: Reply) -> None:
         """Queue a reply. On a closed stream it goes nowhere: the caller will not hear it."""
@@ -49,6 +52,7 @@ class Stream(Outlet):
             return
         body = reply if isinstance(reply, bytes) else reply.SerializeToString()
         self.send_head()
+        self.head.tally.sent += 1
         self._connection.police.forgiven = True
         self.put(frame_gzip(body) if self.head.gzip else frame(body))
 
@@ -74,6 +78,7 @@ class Stream(Outlet):
 
     def cancel(self) -> None:
         """The caller is gone: stop the handler, answer nobody."""
+        self.head.tally.ended(Code.CANCELLED)
         self._close()
         self._task.cancel()
 

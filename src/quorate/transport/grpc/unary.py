@@ -82,6 +82,7 @@ class UnaryCall:
     def cancel(self) -> None:
         """The caller is gone: stop the handler, answer nobody."""
         self._close()
+        self._head.tally.ended(Code.CANCELLED)
 
     def fail(self, error: BaseException) -> None:
         """End the call with an error."""
@@ -91,6 +92,7 @@ class UnaryCall:
     def _start(self) -> None:
         if self._request is None:
             raise Status(Code.INTERNAL, "unexpected EOF")
+        self._head.tally.opened -= 1
         answer = self._connection.begin(self._head, self._context, self._request)
         self._request = None
         self._coroutine = answer if isinstance(answer, CoroutineType) else _return(cast(Reply, answer))
@@ -133,7 +135,7 @@ class UnaryCall:
         self.fail(deadline_exceeded())
 
     def _close(self) -> None:
-        """Forget the timer and stop the coroutine where it waits.
+        """End before there is a reply: forget the timer and stop the coroutine where it waits.
 
         The future it waited for may have others waiting and is left alone, unlike a task would do.
         """
