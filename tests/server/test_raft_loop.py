@@ -13,6 +13,7 @@ import pytest
 from quorate.api.raftpb import ConfChange, ConfChangeType, ConfState, Entry, HardState, Message, MessageType, Snapshot
 from quorate.raft import Config, MemoryStorage, RawNode, Role
 from quorate.server.raft_loop import RaftLoop
+from quorate.server.slow import SlowRequests
 from quorate.storage.files import OsFiles
 from quorate.storage.wal import WAL, WalWriter
 from quorate.storage.wal.record import ENTRY, SNAPSHOT, STATE, scan
@@ -51,6 +52,7 @@ class Member:
             led_by=lambda leader: None,
             dropped=lambda batch: None,
             fail=self.failures.append,
+            slow=SlowRequests(1.0),
         )
 
     def _send(self, messages: Sequence[Message]) -> None:

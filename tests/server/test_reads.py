@@ -7,6 +7,7 @@ import pytest
 
 from quorate.api import errors
 from quorate.server.reads import RETRY_INTERVAL, Reads
+from quorate.server.slow import SlowRequests
 
 
 class Raft:
@@ -22,7 +23,9 @@ class Raft:
 
 def make(raft: Raft, timeout: float = 7.0) -> Reads:
     numbers = iter(range(1, 100))
-    return Reads(asyncio.get_running_loop(), timeout, lambda: next(numbers), raft.asked.append, raft.poke)
+    return Reads(
+        asyncio.get_running_loop(), timeout, lambda: next(numbers), raft.asked.append, raft.poke, SlowRequests(1.0)
+    )
 
 
 async def test_all_readers_of_a_turn_share_one_round() -> None:

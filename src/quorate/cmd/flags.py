@@ -30,6 +30,7 @@ def build_flags() -> FlagSet:
     _add_clustering(flags)
     _add_storage(flags)
     _add_logging(flags)
+    _add_slow(flags)
     _add_checks(flags)
     flags.section("Unsafe and others")
     flags.add(
@@ -64,6 +65,23 @@ def _add_watch(flags: FlagSet) -> None:
             parse_duration,
             Duration(Config().watch_progress_notify_interval),
             "Time between idle notifications of watchers that want them.",
+        )
+
+
+def _add_slow(flags: FlagSet) -> None:
+    default = Config()
+    for prefix in ("", "experimental-"):
+        flags.add(
+            f"{prefix}warning-apply-duration",
+            parse_duration,
+            Duration(default.warning_apply_duration),
+            "Log what takes longer to be applied, agreed on or read.",
+        )
+        flags.add(
+            f"{prefix}warning-unary-request-duration",
+            parse_duration,
+            Duration(default.warning_unary_request_duration),
+            "Log unary calls that take longer.",
         )
 
 

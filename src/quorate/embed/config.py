@@ -72,6 +72,8 @@ class Config:
     log_level: str = "info"
     log_outputs: list[str] = field(default_factory=lambda: ["default"])
     watch_progress_notify_interval: float = 600.0
+    warning_apply_duration: float = 0.1
+    warning_unary_request_duration: float = 0.3
     unsafe_no_fsync: bool = False
 
     def check(self) -> None:
@@ -152,6 +154,8 @@ class Config:
             auto_compaction_mode=self.auto_compaction_mode,
             auto_compaction_retention=self._retention(),
             watch_progress_interval=max(self.watch_progress_notify_interval, MIN_PROGRESS_INTERVAL),
+            warning_apply_duration=self.warning_apply_duration,
+            warning_unary_request_duration=self.warning_unary_request_duration,
             unsafe_no_fsync=self.unsafe_no_fsync,
             max_learners=self.max_learners,
             release=self._release(),

@@ -19,7 +19,7 @@ from quorate.etcdhttp import ClientHandler, PeerHandler
 from quorate.pkg.jsonlog import get_log
 from quorate.pkg.urls import host_port
 from quorate.server import Server, ServerConfig
-from quorate.transport.grpc import GrpcServer, ServerLimits
+from quorate.transport.grpc import Context, GrpcServer, ServerLimits
 from quorate.transport.mux import Listener, serve
 from quorate.transport.web import HttpRequest, HttpResponse, text_response
 from quorate.v3rpc import build_methods
@@ -65,7 +65,10 @@ class Etcd:
             if self.failed.done():
                 self.failed.result()  # why it stopped says more than that it did
             raise
-        grpc = GrpcServer(build_methods(server), ServerLimits(max_receive_message=settings.max_message_bytes))
+        limits = ServerLimits(
+            max_receive_message=settings.max_message_bytes, slow_unary=settings.warning_unary_request_duration
+        )
+        grpc = GrpcServer(build_methods(server), limits, slow_call=_log_slow_call)
         server.raft.turn_ended = grpc.flush
         http = ClientHandler(server, grpc.tallies)
         for bound in clients:
@@ -150,6 +153,10 @@ class _PeerDoor:
         if self._handler is None:
             return text_response(503, "member is starting")
         return await self._handler(request)
+
+
+def _log_slow_call(context: Context, seconds: float) -> None:
+    log.warn("request stats", time_spent=f"{seconds * 1000:.3f}ms", remote=context.peer, response_type=context.path)
 
 
 def bind(url: str) -> socket.socket:

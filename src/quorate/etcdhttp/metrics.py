@@ -59,6 +59,8 @@ def _gauges(server: Server) -> list[tuple[str, str, float]]:
 def _counters(server: Server) -> list[tuple[str, str, float]]:
     return [
         ("etcd_server_leader_changes_seen", "Leader changes this member has seen.", server.leadership.changes),
+        ("etcd_server_slow_apply", "Entries and reads that took longer than they should.", server.slow.applies),
+        ("etcd_server_slow_read_indexes", "Rounds of linearizable reads that did.", server.slow.rounds),
     ]
 
 

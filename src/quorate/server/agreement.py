@@ -28,6 +28,7 @@ from quorate.server.node import make_node
 from quorate.server.proposals import Proposals
 from quorate.server.raft_loop import RaftLoop, Send
 from quorate.server.reads import Reads
+from quorate.server.slow import SlowRequests
 from quorate.server.state import State
 from quorate.storage import schema
 from quorate.storage.wal import WalWriter
@@ -53,6 +54,7 @@ class Agreement:
         self.leadership = Leadership(loop)
         self.on_leader_change = self.leadership.on_change
         self.proposals = Proposals(loop, config.request_timeout)
+        self.slow = SlowRequests(config.warning_apply_duration)
         self.node = make_node(config, booted, rng)
 
     def _join_raft(self, booted: Booted, state: State, writer: WalWriter, send: Send) -> None:
@@ -73,8 +75,11 @@ class Agreement:
             confirmed=lambda state: self.reads.confirmed(state.context, state.index, self.applied_index),
             led_by=self._led_by,
             fail=self.fail,
+            slow=self.slow,
         )
-        self.reads = Reads(self._loop, self.config.request_timeout, self.next_id, self.node.read_index, self.raft.poke)
+        self.reads = Reads(
+            self._loop, self.config.request_timeout, self.next_id, self.node.read_index, self.raft.poke, self.slow
+        )
 
     @abstractmethod
     def fail(self, error: BaseException) -> None:

@@ -58,6 +58,10 @@ class ServerConfig:
     auto_compaction_retention: float = 0
     """Seconds in periodic mode, revisions in revision mode; 0 is off."""
     watch_progress_interval: float = 600.0
+    warning_apply_duration: float = 0.1
+    """Seconds; what takes longer is told to the log: applying an entry, answering a proposal, reading a range."""
+    warning_unary_request_duration: float = 0.3
+    """Seconds; the same for a whole unary call."""
     unsafe_no_fsync: bool = False
     max_learners: int = 1
     release: str = ETCD_VERSION

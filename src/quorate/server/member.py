@@ -101,6 +101,7 @@ class Server(Agreement):
                 self.jobs.submit,
                 lambda: self._space.exceeded(),
                 self.peers.reconfigured,
+                self.slow,
             )
             self._join_raft(booted, state, self._writer, self.peers.send)
             self._build_rooms(booted)

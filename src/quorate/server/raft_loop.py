@@ -17,6 +17,7 @@ it votes no more, and of two members the other one, should it forget in a crash,
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -32,6 +33,7 @@ from quorate.raft import (
     RawNode,
     ReadState,
 )
+from quorate.server.slow import SlowRequests
 from quorate.storage.wal import WalSnapshot, WalWriter
 
 COMMIT_STEP = 100
@@ -65,6 +67,7 @@ class RaftLoop:
         led_by: Callable[[int], None],
         dropped: Callable[[Sequence[bytes]], None],
         fail: Callable[[BaseException], None],
+        slow: SlowRequests,
     ) -> None:
         self.node = node
         self.storage = storage
@@ -77,6 +80,7 @@ class RaftLoop:
         self._confirmed = confirmed
         self._led_by = led_by
         self._dropped = dropped
+        self._slow = slow
         self.turn_ended: Callable[[], None] = _nothing
         """Called when everything that a turn had to answer is answered."""
         self._received: list[Message] = []
@@ -255,10 +259,11 @@ class RaftLoop:
             self._unsaved = None
         self._saved = state or self._saved
         # A batch still on its way through the thread must be told to raft first.
+        begun = time.monotonic()
         if not self._in_flight and self._writer.save_now(state, message.entries):
-            self._saved_now(message.entries, state, responses)
+            self._saved_now(message.entries, state, responses, begun)
             return
-        done = partial(self._appended, message.entries, state, responses)
+        done = partial(self._appended, message.entries, state, responses, begun)
         self._in_flight += 1
         self._writer.submit(state, message.entries, None, partial(self._from_thread, done))
 
@@ -269,18 +274,18 @@ class RaftLoop:
         self._confirmation = None
         self._saved = state = (state or self._saved)._replace(commit=max(snapshot.index, (state or self._saved).commit))
         mark = WalSnapshot(snapshot.index, snapshot.term, snapshot.conf_state, replaces_log=True)
-        entries = message.entries
+        entries, begun = message.entries, time.monotonic()
 
         def saved() -> None:
             self._install(snapshot)
             self.storage.apply_snapshot(snapshot)
-            self._appended((), state, () if entries else message.responses)
+            self._appended((), state, () if entries else message.responses, begun)
 
         self._in_flight += 1
         self._writer.submit(state, (), mark, partial(self._from_thread, saved))
         if entries:
             # Not in one batch: the log counts as replaced only when the state stands right behind the snapshot.
-            appended = partial(self._appended, entries, None, message.responses)
+            appended = partial(self._appended, entries, None, message.responses, begun)
             self._in_flight += 1
             self._writer.submit(None, entries, None, partial(self._from_thread, appended))
 
@@ -295,13 +300,19 @@ class RaftLoop:
     def _only_commits(self, state: HardState) -> bool:
         return state.term == self._saved.term and state.vote == self._saved.vote
 
-    def _appended(self, entries: Sequence[Entry], state: HardState | None, responses: Sequence[Message]) -> None:
+    def _appended(
+        self, entries: Sequence[Entry], state: HardState | None, responses: Sequence[Message], begun: float
+    ) -> None:
         """The thread says that a batch is durable."""
-        self._saved_now(entries, state, responses)
+        self._saved_now(entries, state, responses, begun)
         self._turn()
 
-    def _saved_now(self, entries: Sequence[Entry], state: HardState | None, responses: Sequence[Message]) -> None:
-        """A batch is durable."""
+    def _saved_now(
+        self, entries: Sequence[Entry], state: HardState | None, responses: Sequence[Message], begun: float
+    ) -> None:
+        """A batch is durable that was begun to be written at `begun`, in monotonic seconds."""
+        if entries:
+            self._slow.saved(entries[-1].index, begun, time.monotonic())
         if state is not None:
             self.storage.set_hard_state(state)
         self.storage.append(entries)

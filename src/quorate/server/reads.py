@@ -12,6 +12,7 @@ import asyncio
 from collections.abc import Callable
 
 from quorate.api import errors
+from quorate.server.slow import SlowRequests
 
 RETRY_INTERVAL = 0.5
 """Seconds after which an unanswered round is asked for again; the request or its answer may have been lost."""
@@ -30,16 +31,18 @@ class Reads:
         next_id: Callable[[], int],
         start_round: Callable[[bytes], None],
         poke: Callable[[], None],
+        slow: SlowRequests,
     ) -> None:
         self._loop = loop
         self._timeout = timeout
         self._next_id = next_id
         self._start_round = start_round
         self._poke = poke
+        self._slow = slow
         self._waiting: asyncio.Future[None] | None = None
         self._running: asyncio.Future[None] | None = None
         self._context = b""
-        self._asked_at = 0.0
+        self._asked_at = self._begun = 0.0
         self._deadline = 0.0
         self._confirmed: int | None = None
 
@@ -58,7 +61,7 @@ class Reads:
         self._running, self._waiting = self._waiting, None
         self._confirmed = None
         self._context = self._next_id().to_bytes(8, "big")
-        self._asked_at = self._loop.time()
+        self._asked_at = self._begun = self._loop.time()
         self._deadline = self._asked_at + self._timeout
         self._start_round(self._context)
 
@@ -99,6 +102,9 @@ class Reads:
     def _finish(self, error: errors.EtcdError | None) -> None:
         assert self._running is not None
         running, self._running = self._running, None
+        took = self._loop.time() - self._begun
+        if took > self._slow.limit:
+            self._slow.read_round(took)
         _settle(running, error)
         if self._waiting is not None:
             self._poke()

@@ -8,6 +8,7 @@ Raft begins behind the last entry whose effects the backend has, so no entry is 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from quorate.raft import RawNode, Role
 from quorate.server.bootstrap import Booted
 from quorate.server.config import ServerConfig
 from quorate.server.proposals import Proposal, Proposals
+from quorate.server.slow import SlowRequests
 from quorate.storage import schema
 from quorate.storage.mvcc import WatchableStore
 from quorate.version import ETCD_VERSION
@@ -43,6 +45,7 @@ class State:
         run_job: Callable[[Generator[None, None, None]], object],
         no_space: Callable[[], None],
         reconfigured: Callable[[ConfChange], None],
+        slow: SlowRequests,
     ) -> None:
         self.backend = booted.backend
         self.cluster = booted.cluster
@@ -61,6 +64,7 @@ class State:
         self._run_job = run_job
         self._no_space = no_space
         self._reconfigured = reconfigured
+        self._slow = slow
 
     def apply(self, entries: Sequence[Entry], now: float, node: RawNode) -> None:
         """Apply committed entries in order; their effects and their index reach the disk together.
@@ -68,16 +72,24 @@ class State:
         Those who wait for an own proposal go on before this returns, when all entries are applied.
         """
         answers: list[tuple[Proposal, Result]] = []
+        committed = time.monotonic()
         self.backend.begin_entry()
+        begun = committed
         for entry in entries:
             if entry.type == EntryType.NORMAL:
                 self._apply_normal(entry, now, node, answers)
             else:
                 self._apply_conf_change(entry, node, answers)
+            ended = time.monotonic()
+            if ended - begun > self._slow.limit:
+                self._slow.apply(entry, ended - begun)
+            begun = ended
         last = entries[-1]
         self.applied_index = last.index
         schema.put_applied(self.backend, last.index, last.term)
         self.backend.end_entry()
+        if answers and begun - answers[0][0].made_at > self._slow.limit:
+            self._slow.answered([proposal for proposal, _ in answers], last.index, committed, begun)
         for proposal, result in answers:
             proposal.resolve(result)
 

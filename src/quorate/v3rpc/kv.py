@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Coroutine
 from typing import Any
 
@@ -28,6 +29,7 @@ class KV:
         self._server = server
         self._store = server.store
         self._header = server.header
+        self._slow = server.slow
         self._max_ops = server.config.max_txn_ops
         self._chunk_bytes = server.config.max_request_bytes
 
@@ -45,8 +47,13 @@ class KV:
         if is_plain_get(request):
             row = self._store.get(request.key)
             return self._header() + (b"" if row is None else encode.get_body(row))
+        begun = time.monotonic()
         ranged = run_range(self._store, request)
-        return self._header(ranged.revision) + ranged.body()
+        body = ranged.body()
+        took = time.monotonic() - begun
+        if took > self._slow.limit:
+            self._slow.range(request, took)
+        return self._header(ranged.revision) + body
 
     async def put(self, received: tuple[rpc_pb2.PutRequest, bytes], context: Context) -> bytes:
         request, body = received

@@ -67,7 +67,7 @@ def run_seed(
     outcome = Outcome(seed, drawn=f"{cluster.size} members, {settings}, faults: {', '.join(nemesis.kinds)}")
     cluster.scheduler.note("sim", outcome.drawn)
     points = crash_points.watched(cluster.reached) if nemesis.needs_points else nullcontext()
-    with _logs_to(cluster), _collected_by_the_scheduler(), points:
+    with logs_to(cluster), _collected_by_the_scheduler(), points:
         try:
             outcome.problems = _play(cluster, workload, nemesis, seconds)
         except Exception as error:
@@ -143,7 +143,7 @@ def _collected_by_the_scheduler() -> Iterator[None]:
 
 
 @contextmanager
-def _logs_to(cluster: SimCluster) -> Iterator[None]:
+def logs_to(cluster: SimCluster) -> Iterator[None]:
     """What members log goes to the trace; nowhere without one."""
     root = logging.getLogger(ROOT)
     kept = root.level, root.propagate, root.handlers[:]

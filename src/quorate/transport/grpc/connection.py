@@ -67,6 +67,7 @@ class ServerConnection(Edge):
         self.peer = ""
         self.police = PingPolice(limits.min_ping_interval, limits.permit_idle_pings)
         self._server = server
+        self.slow_call = server.slow_call
         self._web = web
         self._on_close = on_close
         self._heads: HeadBook = cast(HeadBook, None)

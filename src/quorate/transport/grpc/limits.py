@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 MAX_INT32 = 2_147_483_647
@@ -67,6 +68,8 @@ class ServerLimits:
     """Reply bytes waiting for the peer's window above which new calls are refused (REFUSED_STREAM)."""
     max_unwritten: int = 16 * 1_048_576
     """Output waiting for the socket above which the connection is not read until it has drained."""
+    slow_unary: float = math.inf
+    """Seconds that a unary call may wait before the server is told of it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from quorate.transport.grpc.connection import ServerConnection
 from quorate.transport.grpc.edge import Flusher
 from quorate.transport.grpc.limits import ServerLimits
-from quorate.transport.grpc.methods import Method
+from quorate.transport.grpc.methods import Context, Method
 from quorate.transport.grpc.tally import tallies
 from quorate.transport.http2 import Limits
 from quorate.transport.web import HttpHandler
@@ -17,13 +17,19 @@ class GrpcServer:
     """`methods` maps paths like `/etcdserverpb.KV/Range` to handlers. Knows no sockets: `mux.serve` brings them."""
 
     def __init__(
-        self, methods: Mapping[str, Method], limits: ServerLimits | None = None, http2: Limits | None = None
+        self,
+        methods: Mapping[str, Method],
+        limits: ServerLimits | None = None,
+        http2: Limits | None = None,
+        slow_call: Callable[[Context, float], None] = lambda context, seconds: None,
     ) -> None:
         self.methods = dict(methods)
         self.tallies = tallies(self.methods)
         self.services = frozenset(path[1:].rpartition("/")[0] for path in methods)
         self.limits = limits or ServerLimits()
         self.http2 = http2 or Limits()
+        self.slow_call = slow_call
+        """Told of unary calls that took longer than the limit for them, and how many seconds."""
         self.flusher = Flusher()
 
     def flush(self) -> None:

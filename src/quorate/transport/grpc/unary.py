@@ -27,6 +27,7 @@ class UnaryCall:
     """
 
     __slots__ = (
+        "_begun",
         "_connection",
         "_context",
         "_coroutine",
@@ -40,6 +41,7 @@ class UnaryCall:
     )
 
     def __init__(self, connection: ServerConnection, stream_id: int, head: Head, context: Context) -> None:
+        self._begun = connection.loop.time()
         self._connection = connection
         self._head = head
         self._context = context
@@ -87,6 +89,7 @@ class UnaryCall:
     def fail(self, error: BaseException) -> None:
         """End the call with an error."""
         self._close()
+        self._tell_if_slow()
         self._connection.fail_call(self.stream_id, self._head, error, self._peer_ended)
 
     def _start(self) -> None:
@@ -110,6 +113,7 @@ class UnaryCall:
             if self._timer is not None:
                 self._timer.cancel()
             self._connection.finished(self.stream_id)
+            self._tell_if_slow()
             self._connection.reply(self.stream_id, self._head, done.value)
         except (KeyboardInterrupt, SystemExit):
             raise
@@ -130,6 +134,11 @@ class UnaryCall:
         awaited._asyncio_future_blocking = False
         self._future = awaited
         awaited.add_done_callback(self._step)
+
+    def _tell_if_slow(self) -> None:
+        took = self._connection.loop.time() - self._begun
+        if took > self._connection.limits.slow_unary:
+            self._connection.slow_call(self._context, took)
 
     def _expire(self) -> None:
         self.fail(deadline_exceeded())
