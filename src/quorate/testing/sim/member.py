@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from random import Random
 
-from quorate.api.raftpb import Message, MessageType
+from quorate.api.raftpb import ConfState, Message, MessageType
 from quorate.etcdhttp import ClientHandler, PeerHandler
 from quorate.server import Server, ServerConfig
 from quorate.server.join import BootstrapError
@@ -56,10 +56,13 @@ class Death:
     expected: bool
 
 
+AT_CHANGE = "change of members"
+
+
 @dataclass(slots=True)
 class Doom:
-    """Where the process is to die: when it has passed `point` so many times; any operation of the disk if "".
-    With `power` the machine goes off with it."""
+    """Where the process is to die: when it has passed `point` so many times; any operation of the disk if "", the turn
+    in which a change of the members is applied if AT_CHANGE. With `power` the machine goes off with it."""
 
     point: str
     passes: int
@@ -107,6 +110,8 @@ class Machine:
     """It was, and is off for good."""
     disk_failed: bool = False
     """The disk has been told to fail in this life of the process."""
+    _members: ConfState | None = None
+    """Those that it counted with at the end of its last turn."""
 
     def __post_init__(self) -> None:
         self.echo = Echo(Random(f"{self.seed}/{self.name}/echo"))
@@ -139,6 +144,7 @@ class Machine:
         if self.alive or self.removed:
             return
         self.lives += 1
+        self._members = None
         loop = self.network.scheduler.member(self.name)
         self.network.host(self.name).attach(loop)
         self.process = process = Process(loop)
@@ -207,20 +213,28 @@ class Machine:
         self.member_id = server.member_id
         self._let_echo(process.loop, server)
         self.begins(server)
-        server.raft.turn_ended = lambda: self.observe(server)
+        server.raft.turn_ended = lambda: self._turn_ended(server)
         handler = PeerHandler(server)
         server.start()
         await server.ready()
         grpc = GrpcServer(build_methods(server), ServerLimits(max_receive_message=self.config.max_message_bytes))
 
         def turn_ended() -> None:
-            self.observe(server)
+            self._turn_ended(server)
             grpc.flush()
 
         server.raft.turn_ended = turn_ended
         await serve(host.bind(CLIENT_PORT), grpc, ClientHandler(server, grpc.tallies))
         process.ready = True
         process.loop.note("ready")
+
+    def _turn_ended(self, server: Server) -> None:
+        """Of raft. What it tells others of a change it has applied leaves, even if it dies of it."""
+        self.observe(server)
+        before, self._members = self._members, server.state.conf_state
+        if before not in (None, self._members) and self.doom is not None and self.doom.point == AT_CHANGE:
+            scheduler, power = self.network.scheduler, self.doom.power
+            scheduler.at(scheduler.now, lambda: self.crash(power=power))
 
     def _fail(self, process: Process, error: BaseException) -> None:
         """The process ends, as its `main` would let it."""

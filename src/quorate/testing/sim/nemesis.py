@@ -13,15 +13,18 @@ from quorate.api.pb import rpc_pb2 as pb
 from quorate.testing.sim import crash_points
 from quorate.testing.sim.clients import SimWorkload
 from quorate.testing.sim.cluster import CLIENTS, SimCluster
-from quorate.testing.sim.member import Doom, Machine
+from quorate.testing.sim.member import AT_CHANGE, Doom, Machine
 from quorate.testing.sim.operator import Operator
 
 REST_SECONDS = (0.2, 0.5, 1.0, 3.0, 8.0)
 HOLD_SECONDS = (0.2, 1.0, 3.0, 10.0)
 """Averages to draw from: between two faults, and until a fault is undone."""
-SHARE, RARE = 0.4, 0.15
-"""Of the kinds of faults that a run has; of those of clocks, because no lease can be judged where clocks lie."""
+SHARES = (0.1, 0.2, 0.4)
+"""Of all kinds of faults; a run has one of these. Some bugs show only where little else goes wrong."""
+RARE = 0.4
+"""How often a run that would have a fault of clocks does have it, for no lease can be judged where clocks lie."""
 SPARE_BYTES = 20_000
+STALL_SECONDS = (9.0, 15.0)
 CRASH_WITHIN = 60
 """Operations of a disk, at most, until a process dies in the middle of one."""
 POINT_KIND = "crash at a point"
@@ -51,7 +54,9 @@ class Nemesis:
             "crash all": self._crash_all,
             "crash in disk": self._crash_in_disk,
             POINT_KIND: self._crash_at_point,
+            "crash at a change": self._crash_at_change,
             "pause": self._pause,
+            "stall the leader": self._stall_leader,
             "isolate": self._isolate,
             "depose": self._depose,
             "cut one way": self._cut_one_way,
@@ -75,7 +80,8 @@ class Nemesis:
             "grow": self._grow,
             "shrink": self._shrink,
         }
-        self.kinds = [kind for kind in self._doings if dice.random() < (SHARE if kind not in CLOCK_KINDS else RARE)]
+        share = dice.choice(SHARES)
+        self.kinds = [kind for kind in self._doings if dice.random() < (share * RARE if kind in CLOCK_KINDS else share)]
         """Those of this run."""
         self._weights = [dice.random() for _ in self.kinds]
 
@@ -170,11 +176,18 @@ class Nemesis:
     def _crash_at_point(self) -> Undo:
         return self._doom(self._dice.choice(crash_points.NAMES), self._dice.choice((0, 0, 1, 5, 20)))
 
-    def _doom(self, point: str, passes: int) -> Undo:
+    def _doom(self, point: str, passes: int, power: float = 0.5) -> Undo:
         machine = self._some()
-        machine.doom = Doom(point, passes, self._dice.random() < 0.5 and self._may_lose_power(machine))
+        machine.doom = Doom(point, passes, self._dice.random() < power and self._may_lose_power(machine))
         self._note(f"{machine.name} is to die at {point or 'its disk'}, at the next but {passes}")
         return machine.boot
+
+    def _crash_at_change(self) -> Undo:
+        """Of the members: somebody asks for one, and it loses its power, mostly, where it has just been applied."""
+        undo = self._doom(AT_CHANGE, 0, power=0.8)
+        change = self._dice.choice((self._replace, self._grow, self._shrink))
+        change()
+        return undo
 
     def _pause(self) -> Undo | None:
         process = self._some().process
@@ -182,6 +195,15 @@ class Nemesis:
             return None
         process.loop.pause()
         return process.loop.resume
+
+    def _stall_leader(self) -> None:
+        """For longer than a lease lives: it wakes up with all of that time gone, and believes that it leads."""
+        leader = self._cluster.leader()
+        process = None if leader is None else self._cluster.members[leader].process
+        if process is not None:
+            process.loop.pause()
+            scheduler = self._cluster.scheduler
+            scheduler.at(scheduler.now + self._dice.uniform(*STALL_SECONDS), self._undo, process.loop.resume)
 
     # Network.
 

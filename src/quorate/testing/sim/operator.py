@@ -41,8 +41,8 @@ class Operator:
             self._begin(old, self._cluster.new_machine())
 
     def shrink(self, old: Machine) -> None:
-        """Begin to remove a member, as `replace`; not the last but one."""
-        if self.may_begin(old) and len(self._cluster.running()) > 2:
+        """Begin to remove a member, as `replace`; not the last one."""
+        if self.may_begin(old) and len(self._cluster.running()) > 1:
             self._begin(old, None)
 
     def grow(self) -> None:
