@@ -27,6 +27,7 @@ from quorate.transport.web import (
     HttpRequest,
     HttpResponse,
     answer,
+    close_body,
     find_header,
     http_date,
     text_response,
@@ -85,6 +86,7 @@ class Http1Connection(asyncio.Protocol):
         self._task: asyncio.Task[None] | None = None
         self._own_pace = False
         """The request is of a streamed path: its handler hears of a lost peer by the body, and is not cancelled."""
+        self._serving: HttpRequest | None = None
         self._streaming = False
         self._draining = False
         self._deaf = False
@@ -103,7 +105,7 @@ class Http1Connection(asyncio.Protocol):
         self.resume_writing()
         if self._reader is not None:
             self._fail_body(f"connection lost: {exc}" if exc else "connection closed")
-        if self._task is not None and not self._own_pace:
+        if self._task is not None and (not self._own_pace or self._is_tied()):
             self._task.cancel()
         if self._writer is not None:
             self._writer.lost()
@@ -124,7 +126,7 @@ class Http1Connection(asyncio.Protocol):
         """A client may close its side and wait for the answer; of a stream it would never hear an end."""
         if self._reader is not None:
             self._fail_body("body ended midway")
-        if self._task is None or self._streaming:
+        if self._task is None or self._streaming or self._is_tied():
             return False
         self._draining = True
         return True
@@ -193,7 +195,7 @@ class Http1Connection(asyncio.Protocol):
     def _take(self, data: bytes) -> None:
         if self._reader is not None:
             if not self._reader.held:
-                self._arm(PIECE_TIMEOUT)
+                self._arm_piece()
             self._reader.feed(bytes(data))
             return
         self._body += data
@@ -224,8 +226,13 @@ class Http1Connection(asyncio.Protocol):
             self._disarm()
             self._transport.pause_reading()
         else:
-            self._arm(PIECE_TIMEOUT)
+            self._arm_piece()
             self._transport.resume_reading()
+
+    def _arm_piece(self) -> None:
+        """Who is being answered already may say more when it likes."""
+        if not self._streaming:
+            self._arm(PIECE_TIMEOUT)
 
     def _request(self) -> HttpRequest:
         assert self._head is not None
@@ -239,12 +246,19 @@ class Http1Connection(asyncio.Protocol):
             extra=self._transport.get_extra_info,
         )
 
+    def _is_tied(self) -> bool:
+        return self._serving is not None and self._serving.tied
+
     async def _serve(self, request: HttpRequest) -> None:
         """Answer one request and go on to the next."""
+        self._serving = request
         try:
             response = await answer(self._handler, request)
-            if not self._transport.is_closing():
-                await self._respond(request, response)
+            try:
+                if not self._transport.is_closing():
+                    await self._respond(request, response)
+            finally:
+                await close_body(response)
         except asyncio.CancelledError:
             self._transport.abort()
             raise
@@ -253,7 +267,7 @@ class Http1Connection(asyncio.Protocol):
             _log.exception("answering %s %s failed", request.method, request.path)
             self._transport.abort()
             return
-        self._task = None
+        self._task = self._serving = None
         self._own_pace = self._streaming = False
         if self._writer is None:
             self._next_request()
@@ -280,6 +294,7 @@ class Http1Connection(asyncio.Protocol):
                 await self._writable  # what a peer does not read bounds what it may ask for
             return
         self._streaming = True
+        self._disarm()
         self._send(start)
         if not isinstance(response.body, AsyncIterator):
             if silent:

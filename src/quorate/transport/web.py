@@ -49,6 +49,9 @@ class HttpRequest:
     extra: Callable[[str], Any] = lambda name: None
     """What the socket knows: asyncio's `get_extra_info`."""
     chunks: AsyncIterator[bytes] | None = None
+    tied: bool = False
+    """Set by a handler whose work is void without its caller: it is cancelled as soon as the caller ends its side, be
+    it that it could still hear the answer."""
 
     def __post_init__(self) -> None:
         try:
@@ -65,7 +68,8 @@ class HttpRequest:
 
 @dataclass(slots=True)
 class HttpResponse:
-    """An answer. A body of bytes gets a Content-Length; an iterator is sent chunk by chunk as it yields.
+    """An answer. A body of bytes gets a Content-Length; an iterator is sent chunk by chunk as it yields, and closed
+    (`aclose`, if it has one) when it will not be read on.
 
     An `Attach` is handed the open end of the body and keeps it; its connection serves no other request. HTTP/1.1 only:
     a caller with HTTP/2 is told so.
@@ -83,6 +87,13 @@ def text_response(status: int, text: str, headers: Fields = ()) -> HttpResponse:
     """A plain-text answer, as Go's http.Error words it: the text and a newline."""
     kind = ("Content-Type", "text/plain; charset=utf-8")
     return HttpResponse(status, (kind, *headers), text.encode() + b"\n")
+
+
+async def close_body(response: HttpResponse) -> None:
+    """No more of the body will be sent: what makes it may stop."""
+    close = getattr(response.body, "aclose", None)
+    if close is not None:
+        await close()
 
 
 def find_header(headers: Fields, name: str) -> str | None:

@@ -13,7 +13,16 @@ from typing import TYPE_CHECKING
 from quorate.transport.grpc.flow import Outlet
 from quorate.transport.grpc.limits import SOCKET_HIGH
 from quorate.transport.http2 import ErrorCode, Headers
-from quorate.transport.web import BODY_LIMIT, HttpHandler, HttpRequest, HttpResponse, answer, http_date, text_response
+from quorate.transport.web import (
+    BODY_LIMIT,
+    HttpHandler,
+    HttpRequest,
+    HttpResponse,
+    answer,
+    close_body,
+    http_date,
+    text_response,
+)
 
 if TYPE_CHECKING:
     from quorate.transport.grpc.connection import ServerConnection
@@ -61,7 +70,11 @@ class WebCall:
     async def _serve(self, handler: HttpHandler) -> None:
         request = self._request()
         try:
-            await self._respond(request, await answer(handler, request))
+            response = await answer(handler, request)
+            try:
+                await self._respond(request, response)
+            finally:
+                await close_body(response)
         except asyncio.CancelledError:
             raise
         except Exception:
