@@ -14,7 +14,7 @@ from quorate.pkg.goflag import (
     parse_string,
     parse_uint,
 )
-from quorate.pkg.urls import parse_urls
+from quorate.pkg.urls import parse_origins, parse_urls
 
 
 def parse_list(text: str) -> list[str]:
@@ -27,6 +27,7 @@ def build_flags() -> FlagSet:
     flags = FlagSet()
     _add_member(flags)
     _add_watch(flags)
+    _add_web(flags)
     _add_clustering(flags)
     _add_storage(flags)
     _add_logging(flags)
@@ -83,6 +84,22 @@ def _add_slow(flags: FlagSet) -> None:
             Duration(default.warning_unary_request_duration),
             "Log unary calls that take longer.",
         )
+
+
+def _add_web(flags: FlagSet) -> None:
+    default = Config()
+    flags.section("HTTP on the client port")
+    flags.add(
+        "listen-client-http-urls",
+        parse_urls,
+        default.listen_client_http_urls,
+        "URLs to listen on for HTTP alone; then the client URLs are for gRPC alone.",
+    )
+    flags.add("enable-grpc-gateway", parse_bool, default.enable_grpc_gateway, "Serve the API as JSON under /v3/.")
+    flags.add(
+        "cors", parse_origins, default.cors, "Origins whose pages may read answers, scheme://host:port; * is all."
+    )
+    flags.add("host-whitelist", parse_list, default.host_whitelist, "Host names answered to over plain HTTP; * is all.")
 
 
 def _add_clustering(flags: FlagSet) -> None:

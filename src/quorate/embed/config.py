@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from quorate.etcdhttp.access import ANY
 from quorate.membership import parse_initial_cluster
 from quorate.pkg import urls
 from quorate.pkg.goflag import parse_duration
@@ -41,6 +42,7 @@ class Config:
     wal_dir: str = ""
     listen_peer_urls: list[str] = field(default_factory=lambda: [DEFAULT_PEER_URL])
     listen_client_urls: list[str] = field(default_factory=lambda: [DEFAULT_CLIENT_URL])
+    listen_client_http_urls: list[str] = field(default_factory=list)
     initial_advertise_peer_urls: list[str] = field(default_factory=lambda: [DEFAULT_PEER_URL])
     advertise_client_urls: list[str] | None = None
     initial_cluster: str = ""
@@ -75,6 +77,9 @@ class Config:
     warning_apply_duration: float = 0.1
     warning_unary_request_duration: float = 0.3
     unsafe_no_fsync: bool = False
+    enable_grpc_gateway: bool = True
+    cors: list[str] = field(default_factory=lambda: [ANY])
+    host_whitelist: list[str] = field(default_factory=lambda: [ANY])
 
     def check(self) -> None:
         """Raises ConfigError at the first rule that is broken, in etcd's order and words."""
@@ -112,7 +117,7 @@ class Config:
 
     def _check_urls(self) -> None:
         try:
-            for url in self.listen_peer_urls + self.listen_client_urls:
+            for url in self.listen_peer_urls + self.listen_client_urls + self.listen_client_http_urls:
                 urls.check_bindable(url)
             for url in self.initial_advertise_peer_urls:
                 urls.check_advertised(url, "--initial-advertise-peer-urls")
@@ -120,7 +125,7 @@ class Config:
                 urls.check_advertised(url, "--advertise-client-urls")
         except ValueError as err:
             raise ConfigError(str(err)) from None
-        for url in self.listen_peer_urls + self.listen_client_urls:
+        for url in self.listen_peer_urls + self.listen_client_urls + self.listen_client_http_urls:
             if not url.startswith("http://"):
                 raise ConfigError(f"listening on {url} is not built yet: only http:// is")
 

@@ -14,8 +14,9 @@ import socket
 import sys
 from collections.abc import Sequence
 
+from quorate.embed.client_http import client_handler
 from quorate.embed.config import Config
-from quorate.etcdhttp import ClientHandler, PeerHandler
+from quorate.etcdhttp import PeerHandler, streamed_paths
 from quorate.pkg.jsonlog import get_log
 from quorate.pkg.urls import host_port
 from quorate.server import Server, ServerConfig
@@ -51,6 +52,7 @@ class Etcd:
         peers = [self._bind(url) for url in self.config.listen_peer_urls]
         log.info("configuring client listeners", listen_client_urls=self.config.listen_client_urls)
         clients = [self._bind(url) for url in self.config.listen_client_urls]
+        web_only = [self._bind(url) for url in self.config.listen_client_http_urls]
         self._log_start(settings)
         door = _PeerDoor()
         for bound in peers:
@@ -68,13 +70,18 @@ class Etcd:
         limits = ServerLimits(
             max_receive_message=settings.max_message_bytes, slow_unary=settings.warning_unary_request_duration
         )
-        grpc = GrpcServer(build_methods(server), limits, slow_call=_log_slow_call)
+        methods = build_methods(server)
+        grpc = GrpcServer(methods, limits, slow_call=_log_slow_call)
         server.raft.turn_ended = grpc.flush
-        http = ClientHandler(server, grpc.tallies)
+        http = client_handler(self.config, server, methods, grpc.tallies)
+        streamed = streamed_paths(methods)
         for bound in clients:
-            self._listeners.append(await serve(bound, grpc, http))
+            web = None if web_only else http
+            self._listeners.append(await serve(bound, grpc, web, streamed=streamed))
+        for bound in web_only:
+            self._listeners.append(await serve(bound, None, http, streamed=streamed))
         log.info("ready to serve client requests")
-        for bound in clients:
+        for bound in clients + web_only:
             log.info("serving client traffic insecurely; this is strongly discouraged!", address=_address(bound))
 
     async def stop(self) -> None:

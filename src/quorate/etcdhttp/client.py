@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from quorate.api import errors
 from quorate.api.pb import rpc_pb2
 from quorate.apply import alarm_name
+from quorate.etcdhttp.gateway import Gateway, is_gateway_path
 from quorate.etcdhttp.metrics import render_metrics
 from quorate.server import Server
 from quorate.transport.grpc.tally import MethodTally
@@ -19,15 +20,16 @@ JSON = "application/json"
 
 
 class ClientHandler:
-    """Answers one request at a time; to be handed to the listener."""
+    """Answers one request at a time; to be handed to the listener. Without a gateway its paths are unknown ones."""
 
-    def __init__(self, server: Server, tallies: Mapping[str, MethodTally]) -> None:
+    def __init__(self, server: Server, tallies: Mapping[str, MethodTally], gateway: Gateway | None = None) -> None:
         self._server = server
         self._tallies = tallies
+        self._gateway = gateway
 
     async def __call__(self, request: HttpRequest) -> HttpResponse:
-        if request.method == "OPTIONS":
-            return respond(200, "")
+        if self._gateway is not None and is_gateway_path(request.path):
+            return await self._gateway(request)
         match request.path:
             case "/health":
                 return await self._health(request) if request.method == "GET" else not_allowed()

@@ -18,6 +18,11 @@ def parse_urls(text: str) -> list[str]:
     return urls
 
 
+def parse_origins(text: str) -> list[str]:
+    """A comma-separated list of URLs, or `*` alone. Raises ValueError."""
+    return ["*"] if text.strip() in ("", "*") else parse_urls(text)
+
+
 def _check(url: str) -> None:
     parts = urlsplit(url)
     if parts.scheme not in SCHEMES:

@@ -1,0 +1,20 @@
+"""What the client listeners answer over HTTP, put together from settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from quorate.embed.config import Config
+from quorate.etcdhttp import AccessControl, ClientHandler, Gateway
+from quorate.server import Server
+from quorate.transport.grpc import Method
+from quorate.transport.grpc.tally import MethodTally
+from quorate.transport.web import HttpHandler
+
+
+def client_handler(
+    config: Config, server: Server, methods: Mapping[str, Method], tallies: Mapping[str, MethodTally]
+) -> HttpHandler:
+    """`methods` are those that gRPC serves: the gateway calls the same. `tallies` count their calls."""
+    gateway = Gateway(methods, server.config.max_message_bytes) if config.enable_grpc_gateway else None
+    return AccessControl(ClientHandler(server, tallies, gateway), config.cors, config.host_whitelist)

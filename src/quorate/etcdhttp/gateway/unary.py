@@ -1,0 +1,63 @@
+"""A unary call without a connection of its own: its handler is stepped in the task of the web request."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from types import CoroutineType
+from typing import Any, cast
+
+from quorate.api.errors import Code
+from quorate.transport.grpc import Context, Message, Status, Unary
+from quorate.transport.grpc.status import deadline_exceeded
+from quorate.transport.grpc.stream import parse
+from quorate.transport.grpc.unary import stop
+
+
+async def call_unary(method: Unary, body: bytes, context: Context) -> bytes:
+    """The encoded reply. Raises what the handler raises, and Status past the deadline of the call."""
+    if context.deadline is not None and context.deadline <= asyncio.get_running_loop().time():
+        raise deadline_exceeded()
+    answer = method.handle(parse(method.parse, body), context)
+    if isinstance(answer, CoroutineType):
+        timeout = asyncio.timeout_at(context.deadline)
+        try:
+            async with timeout:
+                answer = await _step(answer)
+        except TimeoutError:
+            if timeout.expired():
+                raise deadline_exceeded() from None
+            raise
+    reply = cast(bytes | Message, answer)
+    return reply if isinstance(reply, bytes) else reply.SerializeToString()
+
+
+async def _step(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    """Run a handler to its end. What it waits for may have others waiting: when this task is cancelled the handler is
+    stopped, but not, as by `await`, the future it waits for."""
+    loop = asyncio.get_running_loop()
+    while True:
+        try:
+            awaited = coroutine.send(None)
+        except StopIteration as done:
+            return done.value
+        if awaited is None:
+            await asyncio.sleep(0)
+            continue
+        if not getattr(awaited, "_asyncio_future_blocking", False):
+            coroutine.close()
+            raise Status(Code.INTERNAL, f"a unary handler may wait for asyncio futures only, not for {awaited!r}")
+        awaited._asyncio_future_blocking = False
+        turn = loop.create_future()
+
+        def wake(_: object, turn: asyncio.Future[None] = turn) -> None:
+            if not turn.done():
+                turn.set_result(None)
+
+        awaited.add_done_callback(wake)
+        try:
+            await turn
+        except BaseException:
+            awaited.remove_done_callback(wake)
+            stop(coroutine)
+            raise
