@@ -274,6 +274,19 @@ def test_a_snapshot_is_whole_and_ends_with_its_digest(subject: MemberProcess) ->
     assert left == sorted(left, reverse=True) and left[-2:] == [0, 0]
 
 
+def test_a_conversation_over_websocket_is_that_of_real_etcd(pair: Pair) -> None:
+    seen = []
+    for side in pair.sides:
+        with side.websocket("/v3/watch") as say:
+            told = [say({"create_request": {**ALL, "watch_id": "7"}})]
+            side.ask(Asked("/v3/kv/put", {"key": FOO, "value": KEY}))
+            told += [say(None), say({"cancel_request": {"watch_id": "7"}})]
+        with side.websocket("/v3/lease/keepalive") as say:
+            told += [say({"ID": "5"}), say({"ID": 6})]
+        seen.append(side.plain(told))
+    assert seen[0] == seen[1]
+
+
 CORS_FLAGS = ("--cors=http://a.com:80,http://b.com:8080", "--host-whitelist=a.com,127.0.0.1")
 CORS_ASKED = [
     Asked(path, {"key": FOO}, headers, method)

@@ -6,7 +6,8 @@ grammar (RFC 9112); this module knows the socket, the limits and the clock. Hand
 
 Two kinds of exchange last longer than that. A request for a streamed path is handed over with its head, and its body is
 read at the handler's pace. An answer with an attached body has its head sent, and then the connection is the writer's
-until one side ends it.
+until one side ends it. A request that offers another protocol may be answered with who speaks it: then the connection
+is theirs.
 """
 
 from __future__ import annotations
@@ -82,6 +83,8 @@ class Http1Connection(asyncio.Protocol):
         self._body = bytearray()
         self._reader: BodyReader | None = None
         self._writer: BodyWriter | None = None
+        self._successor: asyncio.Protocol | None = None
+        """Speaks another protocol on this connection now."""
         self._ahead = 0
         self._task: asyncio.Task[None] | None = None
         self._own_pace = False
@@ -109,9 +112,14 @@ class Http1Connection(asyncio.Protocol):
             self._task.cancel()
         if self._writer is not None:
             self._writer.lost()
+        if self._successor is not None:
+            self._successor.connection_lost(exc)
         self._on_close(self)
 
     def data_received(self, data: bytes) -> None:
+        if self._successor is not None:
+            self._successor.data_received(data)
+            return
         if self._deaf:
             return
         self._h11.receive_data(data)
@@ -132,11 +140,15 @@ class Http1Connection(asyncio.Protocol):
         return True
 
     def pause_writing(self) -> None:
-        if self._writer is None:
+        if self._successor is not None:
+            self._successor.pause_writing()
+        elif self._writer is None:
             self._writable = self._loop.create_future()
             self._stall.start()
 
     def resume_writing(self) -> None:
+        if self._successor is not None:
+            self._successor.resume_writing()
         self._stall.stop()
         if self._writable is not None:
             self._writable.set_result(None)
@@ -147,7 +159,7 @@ class Http1Connection(asyncio.Protocol):
         self._draining = True
         if self._writer is not None:
             self._writer.close()
-        elif self._task is None:
+        elif self._task is None:  # as of one that has a successor
             self._transport.close()
 
     def abort(self) -> None:
@@ -269,11 +281,14 @@ class Http1Connection(asyncio.Protocol):
             return
         self._task = self._serving = None
         self._own_pace = self._streaming = False
-        if self._writer is None:
+        if self._writer is None and self._successor is None:
             self._next_request()
 
     async def _respond(self, request: HttpRequest, response: HttpResponse) -> None:
         headers = [("Date", http_date()), *response.headers]
+        if response.upgrade is not None:
+            self._hand_over(headers, response.upgrade)
+            return
         whole = isinstance(response.body, bytes)
         if (
             whole
@@ -312,6 +327,16 @@ class Http1Connection(asyncio.Protocol):
             if self._writable is not None:
                 await self._writable
         self._send(h11.EndOfMessage())
+
+    def _hand_over(self, headers: list[tuple[str, str]], successor: asyncio.Protocol) -> None:
+        """Answer 101, and let another protocol have the connection and what came for it already."""
+        self._disarm()
+        self._send(h11.InformationalResponse(status_code=101, headers=headers, reason=b"Switching Protocols"))
+        self._successor = successor
+        self._transport.resume_reading()
+        successor.connection_made(self._transport)
+        if early := self._h11.trailing_data[0]:
+            successor.data_received(early)
 
     def _next_request(self) -> None:
         """After an answer: the next cycle of a connection that stays, the end of one that does not."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -78,6 +79,8 @@ class HttpResponse:
     status: int = 200
     headers: Fields = ()
     body: bytes | AsyncIterator[bytes] | Attach = b""
+    upgrade: asyncio.Protocol | None = None
+    """With status 101: who speaks on the connection from now on. HTTP/1.1 only, and only if the request offers it."""
 
 
 HttpHandler = Callable[[HttpRequest], Awaitable[HttpResponse]]

@@ -8,6 +8,7 @@ No call goes over a wire of its own: what holds for a gRPC call holds here, for 
 - `syntax` `decode` `encode`   JSON text, JSON to messages, messages to JSON
 - `headers` `status`  what a request says beside its body; what an error looks like
 - `unary` `stream`    a call without a connection
+- `websocket`         a call over WebSocket
 - `handler`           from request to answer
 
 Knows JSON and paths. Refuses to know what a message means, and sockets.

@@ -16,8 +16,10 @@ from quorate.etcdhttp.gateway.status import JSON, http_status, refusal, stream_e
 from quorate.etcdhttp.gateway.stream import BodyRequests, StreamCall, check_size, text_limit
 from quorate.etcdhttp.gateway.syntax import BodyError, to_text
 from quorate.etcdhttp.gateway.unary import call_unary
+from quorate.etcdhttp.gateway.websocket import converse, take_token
 from quorate.transport.grpc import Bidi, Context, Method, Status, Unary
 from quorate.transport.web import Fields, HttpRequest, HttpResponse
+from quorate.transport.websocket import wants_websocket
 
 ANSWERED: Fields = (*JSON, ("Grpc-Metadata-Content-Type", "application/grpc"))
 
@@ -40,13 +42,17 @@ class Gateway:
         method = None if route is None else self._methods.get(route.method)
         if route is None or method is None:
             return refusal(Status(Code.NOT_FOUND, "Not Found"))
-        if request.method != "POST":
+        upgrade = wants_websocket(request)
+        if request.method != "POST" and not upgrade:
             return refusal(Status(Code.UNIMPLEMENTED, "Method Not Allowed"))
         request.tied = True
+        protocol = take_token(request) if upgrade else ""
         try:
             context = context_of(request, route.method, asyncio.get_running_loop().time())
         except Status as status:
             return refusal(status)
+        if upgrade:
+            return converse(request, method, route, context, self._max_message, protocol)
         if isinstance(method, Unary):
             return await self._answer(method, route, request, context)
         pieces = _whole(request.body) if request.chunks is None else request.chunks

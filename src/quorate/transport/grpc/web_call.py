@@ -102,8 +102,8 @@ class WebCall:
     async def _respond(self, request: HttpRequest, response: HttpResponse) -> None:
         machine = self._connection.machine
         silent = request.method == "HEAD" or response.status in (204, 304)
-        if not isinstance(response.body, bytes | AsyncIterator):
-            # What is attached writes to its own socket, which the streams of HTTP/2 share.
+        if response.upgrade is not None or not isinstance(response.body, bytes | AsyncIterator):
+            # What is attached, or takes over, writes to its own socket, which the streams of HTTP/2 share.
             machine.reset_stream(self._stream_id, ErrorCode.HTTP_1_1_REQUIRED)
             return
         headers = _response_headers(response)
