@@ -287,6 +287,45 @@ def test_a_conversation_over_websocket_is_that_of_real_etcd(pair: Pair) -> None:
     assert seen[0] == seen[1]
 
 
+def test_a_leader_is_kept_as_patroni_keeps_it(pair: Pair) -> None:
+    """Its calls, in its order and its spelling, over a connection that stays."""
+    prefix = {"key": b64("/service/batman/"), "range_end": b64("/service/batman0")}
+    leader, status = b64("/service/batman/leader"), b64("/service/batman/status")
+    pair.ask(Asked("/version", method="GET"), lambda told: {"etcdcluster": told["etcdcluster"].count(".")})
+    pair.ask(Asked("/v3/cluster/member/list", {}))
+    pair.ask(Asked("/v3/maintenance/status", {}))
+    pair.ask(Asked("/v3/kv/range", {**prefix, "serializable": True}))
+    pair.learn("LEASE", lambda side: side.ask(Asked("/v3/lease/grant", {"TTL": 30})).body["ID"])
+    put = {"key": leader, "value": b64("pg0"), "lease": "LEASE"}
+    acquire = {
+        "compare": [{"target": "CREATE", "create_revision": "0", "key": leader}],
+        "success": [{"request_put": put}],
+    }
+    assert pair.ask(Asked("/v3/kv/txn", acquire)).body["succeeded"]
+    assert "succeeded" not in pair.ask(Asked("/v3/kv/txn", acquire)).body
+    watch = Asked("/v3/watch", {"create_request": {**prefix, "start_revision": "2", "filters": []}})
+    watched = []
+    for side in pair.sides:
+        with side.stream(watch) as line:
+            told = [line(), line()]
+            side.ask(Asked("/v3/kv/put", {"key": status, "value": b64('{"optime":1}')}))
+            told.append(line())
+            side.ask(Asked("/v3/lease/revoke", {"ID": side.ids["LEASE"]}))
+            told.append(line())
+            watched.append(side.plain(told))
+    assert watched[0] == watched[1]
+    assert [event["type"] for event in watched[0][-1]["result"]["events"]] == ["DELETE"]
+    release = {
+        "compare": [{"target": "VALUE", "key": leader, "value": b64("pg0")}],
+        "success": [{"request_delete_range": {"key": leader}}],
+        "failure": [{"request_range": {"key": leader}}],
+    }
+    pair.ask(Asked("/v3/kv/txn", release))
+    pair.ask(Asked("/v3/lease/keepalive", {"ID": "LEASE"}))
+    assert pair.ask(Asked("/v3/kv/put", put)).message == "etcdserver: requested lease not found"
+    pair.ask(Asked("/v3/kv/deleterange", prefix))
+
+
 CORS_FLAGS = ("--cors=http://a.com:80,http://b.com:8080", "--host-whitelist=a.com,127.0.0.1")
 CORS_ASKED = [
     Asked(path, {"key": FOO}, headers, method)

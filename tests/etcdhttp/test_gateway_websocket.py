@@ -151,7 +151,10 @@ async def test_a_handshake_that_is_none_is_refused(
     assert (answer.status, answer.headers["sec-websocket-version"]) == (status, "13")
 
 
-async def test_who_breaks_the_protocol_is_told_and_dropped(web: Web, caplog: pytest.LogCaptureFixture) -> None:
+async def test_who_breaks_the_protocol_is_told_and_dropped(
+    web: Web, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("quorate.transport.websocket.CLOSE_GRACE", 0.2)
     before = tasks()
     for raw in (b"\xff" * 20, b"\x81\x05hello", b"\x81\xfe\x00\x01" + bytes(5)):
         socket = await open_socket(web, "/v3/watch")
