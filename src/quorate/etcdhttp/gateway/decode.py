@@ -17,7 +17,16 @@ from typing import Any, NamedTuple, TypeVar
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
 from google.protobuf.message import Message
 
-from quorate.etcdhttp.gateway.syntax import EXPLAINED, BodyError, Number, line_and_column, locate, read_value, token_at
+from quorate.etcdhttp.gateway.syntax import (
+    EXPLAINED,
+    TOO_DEEP,
+    BodyError,
+    Number,
+    line_and_column,
+    locate,
+    read_value,
+    token_at,
+)
 
 _NUMBER = re.compile(r"(-?)(0|[1-9]\d*)(?:\.(\d+))?(?:[eE]([+-]?\d{1,9}))?", re.ASCII)
 _MOST_DIGITS = 20
@@ -65,7 +74,7 @@ def read_message(kind: type[M], text: str) -> M:
     except _Misfit as misfit:
         raise BodyError(_complain(text, misfit)) from None
     except RecursionError:
-        raise BodyError("exceeded max depth") from None
+        raise BodyError(TOO_DEEP) from None
     return message
 
 

@@ -19,6 +19,11 @@ EXPLAINED = 65_536
 """Characters of the longest text that is searched, slowly, for what is wrong with it."""
 
 
+MAX_DEPTH = 1000
+"""Objects and arrays inside each other; about as many as the reader of JSON takes."""
+TOO_DEEP = "exceeded max depth"
+
+
 class Number:
     """A number as it was written."""
 
@@ -63,7 +68,7 @@ def read_value(text: str) -> Any:
     try:
         return _DECODER.raw_decode(text, start)[0]
     except RecursionError:
-        raise BodyError("exceeded max depth") from None
+        raise BodyError(TOO_DEEP) from None
     except ValueError:
         raise BodyError(explain(text, start)) from None
 
@@ -152,6 +157,8 @@ class ValueSplitter:
                 self._quoted = not self._quoted
             elif not self._quoted:
                 self._depth += 1 if kind in b"{[" else -1
+                if self._depth > MAX_DEPTH:
+                    raise BodyError(TOO_DEEP)
                 if not self._depth:
                     start, self._start = self._start, self._seen
                     return to_text(bytes(held[start : self._seen]))
@@ -181,7 +188,7 @@ def explain(text: str, start: int) -> str:
     except BodyError as error:
         return str(error)
     except RecursionError:
-        return "exceeded max depth"
+        return TOO_DEEP
     return "invalid JSON"
 
 

@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from quorate.api.errors import Code
 from quorate.transport.grpc import Context, Message, Status, Unary
-from quorate.transport.grpc.status import deadline_exceeded
+from quorate.transport.grpc.status import CANCELLED_TEXT, deadline_exceeded
 from quorate.transport.grpc.stream import parse
 from quorate.transport.grpc.unary import stop
 
@@ -41,6 +41,9 @@ async def _step(coroutine: Coroutine[Any, Any, Any]) -> Any:
             awaited = coroutine.send(None)
         except StopIteration as done:
             return done.value
+        except asyncio.CancelledError:
+            # What it waited for was given up; this task was not.
+            raise Status(Code.CANCELLED, CANCELLED_TEXT) from None
         if awaited is None:
             await asyncio.sleep(0)
             continue
