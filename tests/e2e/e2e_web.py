@@ -82,12 +82,13 @@ class Web:
     def ask(self, asked: Asked) -> Told:
         connection = http.client.HTTPConnection("127.0.0.1", self.member.client_port, timeout=PATIENCE)
         try:
-            connection.request(asked.method, asked.path, self._filled(asked.text()).encode(), asked.headers)
+            headers = {name: self._filled(value) for name, value in asked.headers.items()}
+            connection.request(asked.method, asked.path, self._filled(asked.text()).encode(), headers)
             answer = connection.getresponse()
             raw = answer.read()
-            headers = {name.lower(): value for name, value in answer.getheaders() if name.lower() in COMPARED}
+            told = {name.lower(): value for name, value in answer.getheaders() if name.lower() in COMPARED}
             streamed = answer.getheader("transfer-encoding") == "chunked"
-            return Told(answer.status, headers, _parse(raw, headers.get("content-type", ""), streamed))
+            return Told(answer.status, told, _parse(raw, told.get("content-type", ""), streamed))
         finally:
             connection.close()
 

@@ -207,6 +207,74 @@ def _own_id(side: Web) -> str:
     return str(side.ask(Asked("/v3/cluster/member/list")).body["members"][0]["ID"])
 
 
+ROOT, GIVEN = {"name": "root", "password": "pw"}, {"name": "al", "password": "pw2"}
+READ = {"permType": "READ", "key": FOO, "range_end": FOP}
+AS_ROOT, AS_AL = {"Authorization": "ROOT_TOKEN"}, {"Grpc-Metadata-Token": "AL_TOKEN"}
+
+AUTH: list[tuple[str, Any, dict[str, str]]] = [
+    ("auth/status", {}, {}),
+    ("auth/authenticate", ROOT, {}),
+    ("auth/enable", {}, {}),
+    ("auth/user/add", ROOT, {}),
+    ("auth/user/add", ROOT, {}),
+    ("auth/user/add", {"name": ""}, {}),
+    ("auth/user/add", GIVEN, {}),
+    ("auth/user/add", {"name": "nopass", "options": {"no_password": True}}, {}),
+    ("auth/role/add", {"name": "root"}, {}),
+    ("auth/role/add", {"name": "reader"}, {}),
+    ("auth/role/add", {"name": "gone"}, {}),
+    ("auth/role/delete", {"role": "gone"}, {}),
+    ("auth/role/delete", {"role": "gone"}, {}),
+    ("auth/role/grant", {"name": "reader", "perm": READ}, {}),
+    ("auth/role/grant", {"name": "reader"}, {}),
+    ("auth/role/get", {"role": "reader"}, {}),
+    ("auth/role/list", {}, {}),
+    ("auth/user/grant", {"user": "root", "role": "root"}, {}),
+    ("auth/user/grant", {"user": "al", "role": "reader"}, {}),
+    ("auth/user/grant", {"user": "al", "role": "nobody"}, {}),
+    ("auth/user/get", {"name": "al"}, {}),
+    ("auth/user/list", {}, {}),
+    ("auth/user/changepw", {"name": "al", "password": "pw2"}, {}),
+    ("auth/enable", {}, {}),
+    ("auth/authenticate", {"name": "root", "password": "wrong"}, {}),
+    ("auth/authenticate", {"name": "nopass", "password": "x"}, {}),
+    ("auth/authenticate", {"name": "nobody", "password": "x"}, {}),
+    ("kv/range", {"key": FOO}, {}),
+    ("kv/range", {"key": FOO}, {"Authorization": "nonsense.1"}),
+    ("kv/range", {"key": FOO}, {"Authorization": "bearer ROOT_TOKEN"}),
+    ("kv/put", {"key": FOO, "value": FOO}, AS_ROOT),
+    ("kv/range", {"key": FOO}, AS_AL),
+    ("kv/range", {"key": FOO}, {"Grpc-Metadata-Authorization": "AL_TOKEN"}),
+    ("kv/range", {"key": KEY}, AS_AL),
+    ("kv/put", {"key": FOO}, AS_AL),
+    ("auth/status", {}, AS_ROOT),
+    ("auth/user/list", {}, AS_AL),
+    ("auth/user/get", {"name": "al"}, AS_AL),
+    ("auth/role/revoke", {"role": "reader", "key": FOO, "range_end": FOP}, AS_ROOT),
+    ("auth/role/get", {"role": "reader"}, AS_ROOT),
+    ("auth/user/revoke", {"name": "al", "role": "reader"}, AS_ROOT),
+    ("auth/user/revoke", {"name": "al", "role": "reader"}, AS_ROOT),
+    ("auth/user/delete", {"name": "al"}, AS_ROOT),
+    ("auth/user/delete", {"name": "root"}, AS_ROOT),
+    ("auth/disable", {}, {}),
+    ("auth/disable", {}, AS_ROOT),
+    ("kv/range", {"key": FOO}, {}),
+]
+
+
+def test_users_are_known_by_their_tokens_as_to_real_etcd(pair: Pair) -> None:
+    if pair.sides[1].ask(Asked("/v3/auth/status")).status == 501:
+        pytest.skip("auth is not built")
+    assert {path for path in ROUTES if "/auth/" in path} == {"/v3/" + path for path, _, _ in AUTH if "auth/" in path}
+    for path, body, headers in AUTH:
+        if path == "kv/range" and "ROOT_TOKEN" not in pair.sides[0].ids:
+            for name, who in (("ROOT_TOKEN", ROOT), ("AL_TOKEN", GIVEN)):
+                pair.learn(name, lambda side, who=who: side.ask(Asked("/v3/auth/authenticate", who)).body["token"])
+            bearer = Asked("/v3/kv/range", {"key": FOO}, {"Authorization": "Bearer ROOT_TOKEN"})
+            assert pair.sides[1].ask(bearer).status == 200
+        pair.ask(Asked("/v3/" + path, body, headers))
+
+
 WATCHES: list[list[Any]] = [
     [{"create_request": ALL}],
     [{"create_request": {**ALL, "start_revision": "2", "prev_kv": True}}],
