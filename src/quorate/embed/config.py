@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from quorate.etcdhttp.access import ANY
 from quorate.membership import parse_initial_cluster
 from quorate.pkg import urls
 from quorate.pkg.goflag import parse_duration
@@ -78,8 +77,8 @@ class Config:
     warning_unary_request_duration: float = 0.3
     unsafe_no_fsync: bool = False
     enable_grpc_gateway: bool = True
-    cors: list[str] = field(default_factory=lambda: [ANY])
-    host_whitelist: list[str] = field(default_factory=lambda: [ANY])
+    cors: list[str] = field(default_factory=lambda: [urls.ANY])
+    host_whitelist: list[str] = field(default_factory=lambda: [urls.ANY])
 
     def check(self) -> None:
         """Raises ConfigError at the first rule that is broken, in etcd's order and words."""

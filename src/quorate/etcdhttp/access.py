@@ -9,10 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from quorate.pkg.urls import ANY
 from quorate.transport.web import Fields, HttpHandler, HttpRequest, HttpResponse, text_response
-
-ANY = "*"
-"""In a list of origins or hosts: all of them."""
 
 _METHODS = "POST, GET, OPTIONS, PUT, DELETE"
 _HEADERS = "accept, content-type, authorization"

@@ -5,6 +5,9 @@ from __future__ import annotations
 import ipaddress
 from urllib.parse import urlsplit
 
+ANY = "*"
+"""In a list of origins or hosts: all of them."""
+
 SCHEMES = ("http", "https", "unix", "unixs")
 
 
@@ -20,7 +23,7 @@ def parse_urls(text: str) -> list[str]:
 
 def parse_origins(text: str) -> list[str]:
     """A comma-separated list of URLs, or `*` alone. Raises ValueError."""
-    return ["*"] if text.strip() in ("", "*") else parse_urls(text)
+    return [ANY] if text.strip() in ("", ANY) else parse_urls(text)
 
 
 def _check(url: str) -> None:
