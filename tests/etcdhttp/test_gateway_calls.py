@@ -192,3 +192,27 @@ async def test_one_connection_serves_calls_and_short_streams_one_after_the_other
             await answer.read_head()
             assert answer.status == 200 and "connection" not in answer.headers
             assert (await answer.whole()).strip()
+
+
+async def test_calls_are_counted_with_those_of_grpc(web: Web) -> None:
+    await put(web, b"key")
+    await web.ask("/v3/kv/put", {})
+    answer = await web.open("/v3/lease/keepalive", {"ID": "5"}, {"ID": "6"})
+    await answer.whole()
+    watch = await web.open("/v3/watch", WATCH_ALL)
+    watch.hang_up()
+
+    async def shown(line: str) -> bool:
+        asked = await web.send("/metrics", b"", method="GET")
+        await asked.read_head()
+        return line in (await asked.whole()).decode()
+
+    labels = 'grpc_code="Canceled",grpc_method="Watch",grpc_service="etcdserverpb.Watch",grpc_type="bidi_stream"'
+    while not await shown(f"grpc_server_handled_total{{{labels}}} 1.0"):
+        pass
+    for code, count in (("OK", 1), ("InvalidArgument", 1)):
+        labels = f'grpc_code="{code}",grpc_method="Put",grpc_service="etcdserverpb.KV",grpc_type="unary"'
+        assert await shown(f"grpc_server_handled_total{{{labels}}} {count}.0")
+    labels = 'grpc_method="LeaseKeepAlive",grpc_service="etcdserverpb.Lease",grpc_type="bidi_stream"'
+    for what in ("received", "sent"):
+        assert await shown(f"grpc_server_msg_{what}_total{{{labels}}} 2.0")

@@ -12,6 +12,7 @@ from quorate.etcdhttp.gateway.headers import context_of
 from quorate.etcdhttp.gateway.status import http_status, refusal, to_status
 from quorate.etcdhttp.gateway.unary import call_unary
 from quorate.transport.grpc import Context, Status, Unary
+from quorate.transport.grpc.tally import MethodTally
 from quorate.transport.web import HttpRequest
 
 
@@ -86,13 +87,15 @@ async def test_what_a_cancelled_handler_waited_for_goes_on_for_others() -> None:
             ended.append("yes")
 
     method = Unary(bytes, handle)
-    calls = [asyncio.ensure_future(call_unary(method, b"", context())) for _ in range(2)]
+    tally = MethodTally(method)
+    calls = [asyncio.ensure_future(call_unary(method, b"", context(), tally)) for _ in range(2)]
     await asyncio.sleep(0)
     calls[0].cancel()
     await asyncio.wait(calls[:1])
     assert calls[0].cancelled() and ended == ["yes"] and not shared.done()
     shared.set_result(b"reply")
     assert await calls[1] == b"reply"
+    assert (tally.started, tally.handled(0), tally.handled(1)) == (2, 1, 1)
 
 
 async def test_a_handler_whose_wait_is_given_up_is_a_cancelled_call() -> None:
@@ -102,7 +105,10 @@ async def test_a_handler_whose_wait_is_given_up_is_a_cancelled_call() -> None:
         await asyncio.sleep(0)
         return await given_up
 
+    method = Unary(bytes, handle)
+    tally = MethodTally(method)
     asyncio.get_running_loop().call_later(0.01, given_up.cancel)
     with pytest.raises(Status) as caught:
-        await call_unary(Unary(bytes, handle), b"", context())
+        await call_unary(method, b"", context(), tally)
     assert (caught.value.code, caught.value.message) == (1, "context canceled")
+    assert (tally.started, tally.handled(1)) == (1, 1)

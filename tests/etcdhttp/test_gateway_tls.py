@@ -49,10 +49,9 @@ async def test_calls_and_streams_run_over_tls_on_either_http(
 ) -> None:
     assert web.member.server is not None
     methods = build_methods(web.member.server)
-    handler = ClientHandler(web.member.server, Gateway(methods, 1 << 21))
-    listener = await serve(
-        ("127.0.0.1", 0), GrpcServer(methods), handler, ssl=context, streamed=streamed_paths(methods)
-    )
+    grpc = GrpcServer(methods)
+    handler = ClientHandler(web.member.server, grpc.tallies, Gateway(methods, grpc.tallies, 1 << 21))
+    listener = await serve(("127.0.0.1", 0), grpc, handler, ssl=context, streamed=streamed_paths(methods))
     try:
         before = len(asyncio.all_tasks())
         asked = await curl(listener.port, version, "/v3/kv/put", json.dumps({"key": b64(b"a"), "value": b64(b"1")}))

@@ -16,5 +16,5 @@ def client_handler(
     config: Config, server: Server, methods: Mapping[str, Method], tallies: Mapping[str, MethodTally]
 ) -> HttpHandler:
     """`methods` are those that gRPC serves: the gateway calls the same. `tallies` count their calls."""
-    gateway = Gateway(methods, server.config.max_message_bytes) if config.enable_grpc_gateway else None
+    gateway = Gateway(methods, tallies, server.config.max_message_bytes) if config.enable_grpc_gateway else None
     return AccessControl(ClientHandler(server, tallies, gateway), config.cors, config.host_whitelist)

@@ -12,12 +12,13 @@ from quorate.etcdhttp.gateway.decode import read_message
 from quorate.etcdhttp.gateway.encode import to_json, write_json, write_message
 from quorate.etcdhttp.gateway.headers import context_of
 from quorate.etcdhttp.gateway.routes import ROUTES, Route, find_route
-from quorate.etcdhttp.gateway.status import JSON, http_status, refusal, stream_error, to_status
+from quorate.etcdhttp.gateway.status import JSON, http_status, refusal, stream_error
 from quorate.etcdhttp.gateway.stream import BodyRequests, StreamCall, check_size, text_limit
 from quorate.etcdhttp.gateway.syntax import BodyError, to_text
 from quorate.etcdhttp.gateway.unary import call_unary
 from quorate.etcdhttp.gateway.websocket import converse, take_token
 from quorate.transport.grpc import Bidi, Context, Method, Status, Unary
+from quorate.transport.grpc.tally import MethodTally
 from quorate.transport.web import Fields, HttpRequest, HttpResponse
 from quorate.transport.websocket import wants_websocket
 
@@ -31,10 +32,12 @@ def streamed_paths(methods: Mapping[str, Method]) -> frozenset[str]:
 
 
 class Gateway:
-    """Answers what `is_gateway_path` says; to be handed one request at a time. `max_message` is in bytes."""
+    """Answers what `is_gateway_path` says; to be handed one request at a time. `tallies` count the calls by method,
+    `max_message` is in bytes."""
 
-    def __init__(self, methods: Mapping[str, Method], max_message: int) -> None:
+    def __init__(self, methods: Mapping[str, Method], tallies: Mapping[str, MethodTally], max_message: int) -> None:
         self._methods = methods
+        self._tallies = tallies
         self._max_message = max_message
 
     async def __call__(self, request: HttpRequest) -> HttpResponse:
@@ -51,25 +54,28 @@ class Gateway:
             context = context_of(request, route.method, asyncio.get_running_loop().time())
         except Status as status:
             return refusal(status)
+        tally = self._tallies[route.method]
         if upgrade:
-            return converse(request, method, route, context, self._max_message, protocol)
+            return converse(request, method, route, context, self._max_message, tally, protocol)
         if isinstance(method, Unary):
-            return await self._answer(method, route, request, context)
+            return await self._answer(method, route, request, context, tally)
         pieces = _whole(request.body) if request.chunks is None else request.chunks
         requests = BodyRequests(pieces, text_limit(self._max_message))
-        call = StreamCall(method, route.request, requests, context, self._max_message)
+        call = StreamCall(method, route.request, requests, context, self._max_message, tally)
         return await _stream(call, route.response)
 
-    async def _answer(self, method: Unary, route: Route, request: HttpRequest, context: Context) -> HttpResponse:
+    async def _answer(
+        self, method: Unary, route: Route, request: HttpRequest, context: Context, tally: MethodTally
+    ) -> HttpResponse:
         try:
             check_size(request.body, text_limit(self._max_message))
             body = read_message(route.request, to_text(request.body)).SerializeToString()
             check_size(body, self._max_message)
-            reply = await call_unary(method, body, context)
+            reply = await call_unary(method, body, context, tally)
         except BodyError as error:
             return refusal(Status(Code.INVALID_ARGUMENT, str(error)))
-        except Exception as error:
-            return refusal(to_status(error, context.path))
+        except Status as status:
+            return refusal(status)
         return HttpResponse(200, ANSWERED, write_message(route.response.FromString(reply)))
 
 

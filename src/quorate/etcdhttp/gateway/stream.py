@@ -14,13 +14,17 @@ from quorate.etcdhttp.gateway.decode import read_message
 from quorate.etcdhttp.gateway.status import to_status
 from quorate.etcdhttp.gateway.syntax import BodyError, ValueSplitter
 from quorate.transport.grpc import Bidi, Context, Reply, ServerStreaming, Status, Stream
-from quorate.transport.grpc.status import deadline_exceeded
+from quorate.transport.grpc.status import CANCELLED_TEXT, deadline_exceeded
 from quorate.transport.grpc.stream import parse
+from quorate.transport.grpc.tally import MethodTally
 
 LOW = 64 * 1024
 """Bytes of replies still waiting for the client when a handler that waits in `drain` goes on."""
 MANY = 32
 """Messages taken one after the other without a wait, before others get their turn."""
+
+
+_GONE = Status(Code.CANCELLED, CANCELLED_TEXT)
 
 
 class Requests(Protocol):
@@ -61,8 +65,11 @@ class StreamCall:
         requests: Requests,
         context: Context,
         max_message: int,
+        tally: MethodTally,
     ) -> None:
         self.context = context
+        self._tally = tally
+        tally.opened += 1
         self._method = method
         self._kind = kind
         self._requests = requests
@@ -98,6 +105,7 @@ class StreamCall:
         except ConnectionError as error:
             raise Status(Code.CANCELLED, f"request did not come whole: {error}") from None
         check_size(body, self._max_message)
+        self._tally.received += 1
         return parse(self._method.parse, body)
 
     def send(self, reply: Reply) -> None:
@@ -106,6 +114,7 @@ class StreamCall:
             body = reply if isinstance(reply, bytes) else reply.SerializeToString()
             self._replies.append(body)
             self._waiting += len(body)
+            self._tally.sent += 1
             _wake(self._news)
 
     async def drain(self) -> None:
@@ -140,7 +149,7 @@ class StreamCall:
 
     def close(self) -> None:
         """The caller is gone or has all: stop the handler, and forget what waits."""
-        self._finish(None)
+        self._finish(_GONE)
         self._replies.clear()
         self._waiting = 0
         self._task.cancel()
@@ -174,6 +183,7 @@ class StreamCall:
             return
         self._over = True
         self._outcome = outcome
+        self._tally.ended(Code.OK if outcome is None else outcome.code)
         if self._timer is not None:
             self._timer.cancel()
         _wake(self._news)

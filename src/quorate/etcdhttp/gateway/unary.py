@@ -8,14 +8,31 @@ from types import CoroutineType
 from typing import Any, cast
 
 from quorate.api.errors import Code
+from quorate.etcdhttp.gateway.status import to_status
 from quorate.transport.grpc import Context, Message, Status, Unary
 from quorate.transport.grpc.status import CANCELLED_TEXT, deadline_exceeded
 from quorate.transport.grpc.stream import parse
+from quorate.transport.grpc.tally import MethodTally
 from quorate.transport.grpc.unary import stop
 
 
-async def call_unary(method: Unary, body: bytes, context: Context) -> bytes:
-    """The encoded reply. Raises what the handler raises, and Status past the deadline of the call."""
+async def call_unary(method: Unary, body: bytes, context: Context, tally: MethodTally) -> bytes:
+    """The encoded reply. Raises Status for whatever the handler raises, and past the deadline of the call."""
+    tally.received += 1
+    try:
+        reply = await _call(method, body, context)
+    except asyncio.CancelledError:
+        tally.ended(Code.CANCELLED)
+        raise
+    except Exception as error:
+        status = to_status(error, context.path)
+        tally.ended(status.code)
+        raise status from None
+    tally.ended(Code.OK)
+    return reply
+
+
+async def _call(method: Unary, body: bytes, context: Context) -> bytes:
     if context.deadline is not None and context.deadline <= asyncio.get_running_loop().time():
         raise deadline_exceeded()
     answer = method.handle(parse(method.parse, body), context)

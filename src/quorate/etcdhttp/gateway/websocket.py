@@ -6,11 +6,12 @@ from quorate.api.errors import Code
 from quorate.etcdhttp.gateway.decode import read_message
 from quorate.etcdhttp.gateway.encode import to_json, write_json
 from quorate.etcdhttp.gateway.routes import Route
-from quorate.etcdhttp.gateway.status import stream_error, to_status
-from quorate.etcdhttp.gateway.stream import Requests, StreamCall, check_size, text_limit
+from quorate.etcdhttp.gateway.status import stream_error
+from quorate.etcdhttp.gateway.stream import StreamCall, check_size, text_limit
 from quorate.etcdhttp.gateway.syntax import BodyError, to_text
 from quorate.etcdhttp.gateway.unary import call_unary
 from quorate.transport.grpc import Context, Method, Status, Unary
+from quorate.transport.grpc.tally import MethodTally
 from quorate.transport.web import HttpRequest, HttpResponse
 from quorate.transport.websocket import WebSocket, accept
 
@@ -29,7 +30,13 @@ def take_token(request: HttpRequest) -> str:
 
 
 def converse(
-    request: HttpRequest, method: Method, route: Route, context: Context, max_message: int, protocol: str
+    opening: HttpRequest,
+    method: Method,
+    route: Route,
+    context: Context,
+    max_message: int,
+    tally: MethodTally,
+    protocol: str,
 ) -> HttpResponse:
     """Go on as a WebSocket that carries one call."""
 
@@ -37,18 +44,24 @@ def converse(
         requests = _Messages(socket)
         try:
             if isinstance(method, Unary):
-                await _answer(socket, method, route, requests, context, max_message)
+                # The first request is the only one.
+                request = read_message(route.request, await requests.next() or "").SerializeToString()
+                check_size(request, max_message)
+                reply = await call_unary(method, request, context, tally)
+                await _tell(socket, to_json(route.response.FromString(reply)))
                 return
-            call = StreamCall(method, route.request, requests, context, max_message)
+            call = StreamCall(method, route.request, requests, context, max_message, tally)
             try:
                 while (body := await call.take()) is not None:
                     await _tell(socket, {"result": to_json(route.response.FromString(body))})
             finally:
                 call.close()
+        except BodyError as error:
+            await _tell(socket, stream_error(Status(Code.INVALID_ARGUMENT, str(error))))
         except Status as status:
             await _tell(socket, stream_error(status))
 
-    return accept(request, run, limit=text_limit(max_message), protocol=protocol)
+    return accept(opening, run, limit=text_limit(max_message), protocol=protocol)
 
 
 class _Messages:
@@ -61,21 +74,6 @@ class _Messages:
         async for message in self._socket:
             return to_text(message)
         return None
-
-
-async def _answer(
-    socket: WebSocket, method: Unary, route: Route, requests: Requests, context: Context, max_message: int
-) -> None:
-    """The first request is the only one."""
-    try:
-        body = read_message(route.request, await requests.next() or "").SerializeToString()
-        check_size(body, max_message)
-        reply = await call_unary(method, body, context)
-    except BodyError as error:
-        raise Status(Code.INVALID_ARGUMENT, str(error)) from None
-    except Exception as error:
-        raise to_status(error, context.path) from None
-    await _tell(socket, to_json(route.response.FromString(reply)))
 
 
 async def _tell(socket: WebSocket, told: dict[str, object]) -> None:
