@@ -79,7 +79,8 @@ class Http1Connection(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._h11 = h11.Connection(h11.SERVER, max_incomplete_event_size=HEAD_LIMIT)
         self._transport: asyncio.Transport = cast(asyncio.Transport, None)
-        self._head: h11.Request | None = None
+        self._asked: HttpRequest | None = None
+        """Whose body is being read."""
         self._body = bytearray()
         self._reader: BodyReader | None = None
         self._writer: BodyWriter | None = None
@@ -192,10 +193,9 @@ class Http1Connection(asyncio.Protocol):
                 self._transport.close()
 
     def _begin(self, head: h11.Request) -> None:
-        self._head = head
         self._body.clear()
-        request = self._request() if self._streamed else None
-        if request is None or request.path not in self._streamed:
+        request = self._asked = self._request(head)
+        if request.path not in self._streamed:
             self._arm(BODY_TIMEOUT)
             return
         self._own_pace = True
@@ -220,7 +220,9 @@ class Http1Connection(asyncio.Protocol):
             self._transport.resume_reading()
             reader.end()
         else:
-            self._task = self._loop.create_task(self._serve(self._request()))
+            assert self._asked is not None
+            self._asked.body = bytes(self._body)
+            self._task = self._loop.create_task(self._serve(self._asked))
 
     def _fail_body(self, reason: str) -> None:
         """The handler hears that the rest will not come, and may still answer."""
@@ -246,14 +248,11 @@ class Http1Connection(asyncio.Protocol):
         if not self._streaming:
             self._arm(PIECE_TIMEOUT)
 
-    def _request(self) -> HttpRequest:
-        assert self._head is not None
-        head = self._head
+    def _request(self, head: h11.Request) -> HttpRequest:
         return HttpRequest(
             method=head.method.decode("latin-1"),
             target=head.target.decode("latin-1"),
             headers=[(name.decode("latin-1"), value.decode("latin-1")) for name, value in head.headers],
-            body=bytes(self._body),
             peer=peer_name(self._transport),
             extra=self._transport.get_extra_info,
         )

@@ -44,8 +44,11 @@ def converse(
         requests = _Messages(socket)
         try:
             if isinstance(method, Unary):
-                # The first request is the only one.
-                request = read_message(route.request, await requests.next() or "").SerializeToString()
+                # The first message is the only request.
+                text = await requests.next()
+                if text is None:
+                    return
+                request = read_message(route.request, text).SerializeToString()
                 check_size(request, max_message)
                 reply = await call_unary(method, request, context, tally)
                 await _tell(socket, to_json(route.response.FromString(reply)))
