@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from quorate.testing.cluster import Cluster
 from quorate.testing.process import QUORATE, Command, MemberProcess, real_binary
 
 from e2e_rpc import Client  # isort: skip
@@ -95,6 +96,29 @@ def start_member(tmp_path: Path, subject_command: Command) -> Iterator[Start]:
     yield start
     for member in made:
         member.kill()
+
+
+Group = Callable[..., Cluster]
+
+STEADY = ("--heartbeat-interval=100", "--election-timeout=5000", "--unsafe-no-fsync")
+"""Flags of a cluster of several that is to keep its leader on a busy machine."""
+
+
+@pytest.fixture
+def start_group(tmp_path: Path, subject_command: Command) -> Iterator[Group]:
+    """A function that makes and starts clusters, `size` members by one command; all are ended with the test."""
+    made: list[Cluster] = []
+
+    def start(command: Command | None = None, *, size: int = 1, flags: tuple[str, ...] = ()) -> Cluster:
+        steady = STEADY if size > 1 else ()
+        group = Cluster(tmp_path / f"group-{len(made)}", [command or subject_command] * size, flags=(*steady, *flags))
+        made.append(group)
+        group.start()
+        return group
+
+    yield start
+    for group in made:
+        group.close()
 
 
 @pytest.fixture

@@ -16,6 +16,8 @@ from quorate.api.pb import rpc_pb2
 
 RangeRequest = rpc_pb2.RangeRequest
 INVALID_ARGUMENT = 3
+FAILED_PRECONDITION = 9
+OUT_OF_RANGE = 11
 
 
 @dataclass(frozen=True)
@@ -72,10 +74,6 @@ def _clear(*names: str) -> Callable[[Any, Any], None]:
     return level
 
 
-def _ttl_in_tens(_: Any, response: Any) -> None:
-    response.TTL = (response.TTL + 5) // 20
-
-
 def _no_trailing_space(_: Any, response: Any) -> None:
     response.errors[:] = [text.rstrip() for text in response.errors]
 
@@ -90,8 +88,9 @@ ANSWERS = [
     Allowance("keys-only-lease", "3.7 answers from the index, which knows no lease", "Range", _no_lease_in_keys_only),
     Allowance("equal-elements", "the sort is not stable, in any version", "Range", _no_order_among_equals),
     Allowance("hash-revision", "field of 3.6 and newer", "HashKV", _clear("hash_revision")),
-    Allowance("lease-time", "the two sides answer at different moments", "LeaseTimeToLive", _ttl_in_tens),
     Allowance("lease-keys-order", "order of attached keys is unspecified", "LeaseTimeToLive", _keys_sorted),
+    Allowance("hash", "names of members and of the cluster are in the database, too", "Hash", _clear("hash")),
+    Allowance("downgrade-version", "other cluster versions, and 3.5 writes all of it", "Downgrade", _clear("version")),
     Allowance("alarm-text", "3.7 dropped the space behind an alarm's text", "Status", _no_trailing_space),
     Allowance(
         "status-own",
@@ -106,20 +105,50 @@ ANSWERS = [
 ]  # fmt: skip
 
 
+LEASE_TIME_SECONDS = 20
+"""How far apart the moments are, at most, at which the two sides answer."""
+
+
+def level_both(method: str, left: Any, right: Any) -> None:
+    """What can only be judged by both answers: the time that a lease has left."""
+    if method == "LeaseTimeToLive" and abs(left.TTL - right.TTL) <= LEASE_TIME_SECONDS and left.TTL >= 0 <= right.TTL:
+        right.TTL = left.TTL
+
+
+def level_many(method: str, response: Any) -> None:
+    """What differs between clusters of several: how many elections there were, and what a follower knows of leases."""
+    if response.DESCRIPTOR.fields_by_name.get("header") is not None and response.HasField("header"):
+        response.header.ClearField("raft_term")
+    if method == "Status":
+        response.ClearField("raftTerm")
+    elif method == "LeaseLeases":
+        leases = sorted(response.leases, key=lambda lease: lease.ID)
+        del response.leases[:]
+        response.leases.extend(leases)
+
+
 @dataclass(frozen=True)
 class AllowedStatus:
-    """Real etcd answers OK (or `real`), the member under test answers this status; and that is right."""
+    """One side, `newer` or not, answers this status, the other one OK or what it finds later; and that is right."""
 
     name: str
     reason: str
     code: int
     text: str
-    when: Callable[[str, Any, Answer], bool]
+    when: Callable[[str, Any], bool]
+    newer: bool = True
+    """Whether it is the member under test that refuses."""
+    later: tuple[int, ...] = (0,)
+    """Codes of the other side."""
 
 
-def _bad_sort(method: str, request: Any, _: Answer) -> bool:
+def _bad_sort(method: str, request: Any) -> bool:
     """Only for a Range of its own: in a transaction the two sides would part ways."""
     return method == "Range" and request.sort_order not in RangeRequest.SortOrder.values()
+
+
+def _cancel_of_nothing(method: str, request: Any) -> bool:
+    return method == "Downgrade" and request.action == rpc_pb2.DowngradeRequest.CANCEL
 
 
 STATUSES = [
@@ -129,6 +158,15 @@ STATUSES = [
         INVALID_ARGUMENT,
         "etcdserver: invalid sort option",
         _bad_sort,
+        later=(0, OUT_OF_RANGE),
+    ),
+    AllowedStatus(
+        "downgrade-cancel",
+        "3.6 and newer take it for done that no downgrade is under way, 3.5 refuses",
+        FAILED_PRECONDITION,
+        "etcdserver: no inflight downgrade job",
+        _cancel_of_nothing,
+        newer=False,
     ),
 ]
 
@@ -136,7 +174,8 @@ STATUSES = [
 def allowed_status(method: str, request: Any, real: Answer, subject: Answer) -> AllowedStatus | None:
     """The entry that makes these two different outcomes right, or None."""
     for entry in STATUSES:
-        if (subject.code, subject.text) == (entry.code, entry.text) and entry.when(method, request, real):
+        refuses, serves = (subject, real) if entry.newer else (real, subject)
+        if serves.code in entry.later and (refuses.code, refuses.text) == (entry.code, entry.text) and entry.when(method, request):
             return entry
     return None
 

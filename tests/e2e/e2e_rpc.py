@@ -45,6 +45,7 @@ UNARY: dict[str, Classes] = {
     "MemberList": _method("Cluster", "MemberList", "MemberListRequest"),
     "MemberAdd": _method("Cluster", "MemberAdd", "MemberAddRequest"),
     "MemberRemove": _method("Cluster", "MemberRemove", "MemberRemoveRequest"),
+    "MemberUpdate": _method("Cluster", "MemberUpdate", "MemberUpdateRequest"),
     "MemberPromote": _method("Cluster", "MemberPromote", "MemberPromoteRequest"),
     "Status": _method("Maintenance", "Status", "StatusRequest"),
     "Hash": _method("Maintenance", "Hash", "HashRequest"),
@@ -52,6 +53,7 @@ UNARY: dict[str, Classes] = {
     "Alarm": _method("Maintenance", "Alarm", "AlarmRequest"),
     "Defragment": _method("Maintenance", "Defragment", "DefragmentRequest"),
     "MoveLeader": _method("Maintenance", "MoveLeader", "MoveLeaderRequest"),
+    "Downgrade": _method("Maintenance", "Downgrade", "DowngradeRequest"),
     "Lock": _beside("/v3lockpb.Lock/Lock", lock_pb2),
     "Unlock": _beside("/v3lockpb.Lock/Unlock", lock_pb2),
     "Campaign": _beside("/v3electionpb.Election/Campaign", election_pb2),
@@ -63,6 +65,7 @@ UNARY: dict[str, Classes] = {
 
 KEEP_ALIVE = _method("Lease", "LeaseKeepAlive", "LeaseKeepAliveRequest")
 WATCH = _method("Watch", "Watch", "WatchRequest")
+SNAPSHOT = _method("Maintenance", "Snapshot", "SnapshotRequest")
 RANGE_STREAM = _method("KV", "RangeStream", "RangeRequest", "RangeStreamResponse")
 
 OPTIONS = [
@@ -87,12 +90,20 @@ class Answer:
         return self.code == 0
 
 
+Connect = Callable[[str], grpc.Channel]
+"""Makes a channel to an endpoint."""
+
+
+def connect_plain(endpoint: str) -> grpc.Channel:
+    return grpc.insecure_channel(endpoint, options=OPTIONS)
+
+
 class Client:
     """One channel to one member. Calls never raise for a status: see Answer."""
 
-    def __init__(self, endpoint: str) -> None:
+    def __init__(self, endpoint: str, connect: Connect = connect_plain) -> None:
         self.endpoint = endpoint
-        self.channel = grpc.insecure_channel(endpoint, options=OPTIONS)
+        self.channel = connect(endpoint)
         self._calls: dict[str, Callable[..., Any]] = {}
 
     def call(self, name: str, request: Message, *, timeout: float = 10.0, metadata: Any = None) -> Answer:
@@ -125,6 +136,12 @@ class Client:
 
     def keep_alive(self) -> Stream:
         return Stream(self.channel, KEEP_ALIVE)
+
+    def snapshot(self, *, timeout: float = 30.0) -> Answer:
+        """All messages of one Maintenance/Snapshot, as a list."""
+        path, _, answer = SNAPSHOT
+        call = self.channel.unary_stream(path, _serialize, answer.FromString)
+        return answer_of(lambda *args, **more: list(call(*args, **more)), rpc_pb2.SnapshotRequest(), timeout=timeout)
 
     def close(self) -> None:
         self.channel.close()

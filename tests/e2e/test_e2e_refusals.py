@@ -9,8 +9,9 @@ from typing import Any
 import grpc
 import pytest
 from e2e_generator import Op
-from e2e_pair import Different, Pair
+from e2e_pair import Pair
 from e2e_rpc import Answer, Client, clients, wait_until
+from e2e_side import Different
 
 from quorate.api.pb import health_pb2
 from quorate.api.pb import rpc_pb2 as pb
@@ -164,7 +165,7 @@ def both(real: MemberProcess, subject: MemberProcess) -> Iterator[list[Client]]:
 def test_bad_requests_are_refused_as_real_etcd_refuses_them(
     real: MemberProcess, subject: MemberProcess, subject_is_real: bool
 ) -> None:
-    pair = Pair(real.endpoint, subject.endpoint, strict=subject_is_real)
+    pair = Pair([real.endpoint], [subject.endpoint], strict=subject_is_real)
     found = []
     for number, (method, request) in enumerate(CASES):
         try:
@@ -200,7 +201,7 @@ ALARM = [
 def test_the_nospace_alarm_blocks_what_real_etcd_blocks(
     real: MemberProcess, subject: MemberProcess, subject_is_real: bool
 ) -> None:
-    pair = Pair(real.endpoint, subject.endpoint, strict=subject_is_real)
+    pair = Pair([real.endpoint], [subject.endpoint], strict=subject_is_real)
     try:
         for method, request in ALARM:
             pair.run(Op(method, request))

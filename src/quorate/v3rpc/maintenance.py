@@ -83,7 +83,7 @@ class Maintenance:
 
     async def move_leader(self, request: rpc_pb2.MoveLeaderRequest, context: Context) -> bytes:
         await move_leader(self._server, request.targetID, self._server.config.request_timeout)
-        return self._header(0) + rpc_pb2.MoveLeaderResponse().SerializeToString()
+        return rpc_pb2.MoveLeaderResponse().SerializeToString()
 
     async def downgrade(self, request: rpc_pb2.DowngradeRequest, context: Context) -> bytes:
         versions = self._server.versions
