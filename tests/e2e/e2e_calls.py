@@ -21,7 +21,8 @@ STRANGERS = [0, 1, 7, (1 << 63) - 1, (1 << 64) - 1]
 """IDs that no member has."""
 BAD_URLS = [
     "", "nonsense", "ftp://127.0.0.1:1", "http://127.0.0.1", "http://127.0.0.1:1/path", "://", "http://",
-    "http://a b:1",
+    "http://a b:1", "http://a\t:1", "http://a%20b:1", "http://u v@127.0.0.1:1", "http://127.0.0.1:1#%z", "http://[::1]a:1",
+    "http://a|b:1", "http://127.0.0.1:x",
 ]  # fmt: skip
 BAD_VERSIONS = ["", "x", "3", "3.5.0.0", "v3.4", "3.5", "1.0", "9.9", "3.5.0", "-1.2", "3.x"]
 LOCKS = [b"lock/a", b"lock/b", b"lock\xff"]
@@ -62,6 +63,11 @@ class CallGenerator:
             kinds += queues
         made = self._dice.choices([make for _, make in kinds], [weight for weight, _ in kinds])[0]
         return made()
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the alarm NOSPACE is on."""
+        return self._alarm is not None and self._alarm[1] == pb.NOSPACE
 
     def learn(self, kind: str, request: Any, answer: Any) -> None:
         """Take note of what was done."""

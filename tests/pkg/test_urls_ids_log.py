@@ -32,6 +32,34 @@ def test_a_malformed_url_is_named(text: str, error: str) -> None:
     assert str(caught.value) == error
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://a b:1",
+        "http://a\t:1",
+        "http://a:1?x\r\nHost:y",
+        "http://a%41:1",
+        "http://%zz:1",
+        "http://a|b:1",
+        "http://a\\b:1",
+        "http://[::1]x:1",
+        "http://x[::1]:1",
+        "http://[fe80::1%eth0]:1",
+        "http://u v@a:1",
+        "http://a:1#%zz",
+    ],
+)
+def test_a_url_that_nobody_could_ask_is_refused(url: str) -> None:
+    with pytest.raises(ValueError, match="URL"):
+        urls.parse_urls(url)
+
+
+def test_urls_that_members_may_have_are_kept_as_they_are_but_for_the_scheme() -> None:
+    for url in ("http://a_b.c:1", "http://u:p@a:1", "http://[fe80::1%25eth0]:1", "http://a:1?q", "http://:1"):
+        assert urls.parse_urls(url) == [url]
+    assert urls.parse_urls("HTTP://A:1") == ["http://A:1"]
+
+
 def test_only_addresses_of_this_machine_are_bound() -> None:
     for url in ("http://127.0.0.1:1", "http://localhost:1", "http://[::1]:1", "unix:///x"):
         urls.check_bindable(url)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from urllib.parse import urlsplit
 
 ANY = "*"
@@ -11,14 +12,22 @@ ANY = "*"
 SCHEMES = ("http", "https", "unix", "unixs")
 
 
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_AUTHORITY = re.compile(
+    r"(?:(?:[\w.~!$&'()*+;=:-]|%[0-9A-Fa-f]{2})*@)?"  # user
+    r"(?:[\w.~!$&'()*+;=<>\"-]*|\[[0-9A-Fa-f:.]+(?:%25[\w.~-]+)?\])"  # host
+    r"(?::[0-9]*)?",
+    re.ASCII,
+)
+_FRAGMENT = re.compile(r"(?:[^%\s]|%[0-9A-Fa-f]{2})*")
+
+
 def parse_urls(text: str) -> list[str]:
-    """The URLs of a comma-separated list, sorted and without duplicates. Raises ValueError."""
-    urls = sorted({item.strip() for item in text.split(",")})
-    if urls == [""]:
+    """The URLs of a comma-separated list, sorted and without duplicates, schemes in lower case. Raises ValueError."""
+    given = {item.strip() for item in text.split(",")}
+    if given == {""}:
         raise ValueError("no valid URLs given")
-    for url in urls:
-        _check(url)
-    return urls
+    return sorted(_check(url) for url in given)
 
 
 def parse_origins(text: str) -> list[str]:
@@ -26,12 +35,14 @@ def parse_origins(text: str) -> list[str]:
     return [ANY] if text.strip() in ("", ANY) else parse_urls(text)
 
 
-def _check(url: str) -> None:
+def _check(url: str) -> str:
     parts = urlsplit(url)
+    scheme, colon, rest = url.partition(":")
+    url = scheme.lower() + colon + rest
     if parts.scheme not in SCHEMES:
         raise ValueError(f"URL scheme must be http, https, unix, or unixs: {url}")
     if parts.scheme in ("unix", "unixs"):
-        return
+        return url
     try:
         port = parts.port
     except ValueError:
@@ -40,6 +51,9 @@ def _check(url: str) -> None:
         raise ValueError(f'URL address does not have the form "host:port": {url}')
     if parts.path:
         raise ValueError(f"URL must not contain a path: {url}")
+    if _CONTROL.search(url) or not (_AUTHORITY.fullmatch(parts.netloc) and _FRAGMENT.fullmatch(parts.fragment)):
+        raise ValueError(f"URL holds what no URL can: {url!r}")
+    return url
 
 
 def check_bindable(url: str) -> None:
