@@ -175,7 +175,11 @@ def allowed_status(method: str, request: Any, real: Answer, subject: Answer) -> 
     """The entry that makes these two different outcomes right, or None."""
     for entry in STATUSES:
         refuses, serves = (subject, real) if entry.newer else (real, subject)
-        if serves.code in entry.later and (refuses.code, refuses.text) == (entry.code, entry.text) and entry.when(method, request):
+        if (
+            serves.code in entry.later
+            and (refuses.code, refuses.text) == (entry.code, entry.text)
+            and entry.when(method, request)
+        ):
             return entry
     return None
 

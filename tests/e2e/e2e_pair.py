@@ -94,7 +94,7 @@ class Pair:
 
     def _prepare(self, op: Op) -> None:
         """Bring both sides to where the answer of this member must be the same."""
-        if op.kind in CHANGES and (left := self._linked_at - time.monotonic()) > 0:
+        if self.size > 1 and op.kind in CHANGES and (left := self._linked_at - time.monotonic()) > 0:
             time.sleep(left)  # both refuse until their members have been in touch for a while
         if self.size == 1:
             return

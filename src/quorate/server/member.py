@@ -240,7 +240,10 @@ class Server(Agreement):
 
     def complaints(self) -> list[str]:
         """What Status reports as wrong."""
-        found = [f"memberID:{member} alarm:{alarm_name(kind)}" for member, kind in self.alarms.active()]
+        found = [
+            f"memberID:{member} alarm:{alarm_name(kind)}" if member else f"alarm:{alarm_name(kind)}"
+            for member, kind in self.alarms.active()
+        ]
         if not self.leader_id:
             found.append(errors.NoLeader.text)
         return found

@@ -59,7 +59,11 @@ class Maintenance:
         return self._header(0) + reply.SerializeToString()
 
     async def alarm(self, request: rpc_pb2.AlarmRequest, context: Context) -> bytes:
-        if request.action not in rpc_pb2.AlarmRequest.AlarmAction.values():
+        activates = request.action == rpc_pb2.AlarmRequest.ACTIVATE
+        if (
+            request.action not in rpc_pb2.AlarmRequest.AlarmAction.values()
+            or (activates and request.alarm not in rpc_pb2.AlarmType.values())  # members that are etcd would end of it
+        ):
             raise errors.UnknownMethod()
         applied = await self._server.propose("alarm", request)
         return self._header(applied.revision) + applied.body
