@@ -108,6 +108,8 @@ class Pair:
     def _note(self, op: Op, message: Any) -> None:
         if message.DESCRIPTOR.fields_by_name.get("header") is not None:
             self.revision = max(self.revision, message.header.revision)
+        if op.kind == "Campaign":  # who says something new has a header from before that
+            self.revision = self.sides[0].sync(op.member)
         if op.kind == "Compact":
             self.compacted = op.message.revision  # type: ignore[union-attr]
         elif op.kind == "MoveLeader" and self.size > 1:

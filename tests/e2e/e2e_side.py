@@ -93,12 +93,13 @@ class Side:
             return _checked_snapshot(self.clients[member].snapshot())
         return self.clients[member].call(kind, self.names.addressed(message), timeout=PATIENCE)
 
-    def sync(self, member: int) -> None:
-        """Return when this member has applied all that was answered before."""
+    def sync(self, member: int) -> int:
+        """The revision of this member, once it has applied all that was answered before."""
         request = pb.RangeRequest(key=b"\0", limit=1, count_only=True)
         answer = self.clients[member].call("Range", request, timeout=PATIENCE)
         if not answer.ok:
             raise Different(f"{self.clients[member].endpoint} does not catch up: {answer}")
+        return int(answer.message.header.revision)
 
     def leader(self) -> int:
         """Number of the member that all members take for the leader."""
