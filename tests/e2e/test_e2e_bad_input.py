@@ -37,7 +37,8 @@ def pair(start_group: Callable[..., Cluster], real_command: Command, subject_is_
 
 
 def state_of(side: Side) -> list[Any]:
-    """All that a request could change."""
+    """All that a request could change. The connection must be the first one still: the streams on it are open."""
+    assert not any(stream.ended for stream in side.streams)
     asked = [
         ("Range", pb.RangeRequest(key=b"\0", range_end=b"\0")),
         ("HashKV", pb.HashKVRequest()),

@@ -61,7 +61,7 @@ async def answer(peer: Peer, stream_id: int) -> dict[bytes, bytes]:
             b"13",
             b'Received a HEADERS frame with :method "PUT" which should be POST',
         ),
-        (request_headers("Echo", (b"grpc-timeout", b"soon")), b"400", b"13", b"malformed grpc-timeout: b'soon'"),
+        (request_headers("Echo", (b"grpc-timeout", b"soon")), b"400", b"13", b"malformed grpc-timeout: soon"),
         (request_headers("Echo", (b"grpc-timeout", b"0S")), b"200", b"4", b"context deadline exceeded"),
         (request_headers("Echo", (b"x-bin", b"#")), b"400", b"13", b"malformed binary metadata: "),
         (request_headers(path=b"test.Service/Echo"), b"200", b"12", b'malformed method name: "test.Service/Echo"'),

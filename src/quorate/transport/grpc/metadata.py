@@ -101,7 +101,7 @@ def decode_timeout(value: bytes) -> float:
     unit = _UNIT.get(value[-1]) if value else None
     digits = value[:-1]
     if unit is None or not digits.isdigit() or len(digits) > 8:
-        raise ValueError(f"malformed grpc-timeout: {value!r}")
+        raise ValueError(f"malformed grpc-timeout: {value.decode('latin-1')}")
     return int(digits) * unit
 
 
