@@ -129,10 +129,10 @@ class Writer:
 @pytest.mark.parametrize("power", [False, True])
 @pytest.mark.parametrize("size", [1, 3])
 @pytest.mark.parametrize("seed", range(3))
-def test_entries_are_applied_once_when_a_member_dies_while_it_defragments(
+def test_14685_entries_are_applied_once_when_a_member_dies_while_it_defragments(
     point: str, power: bool, size: int, seed: int
 ) -> None:
-    """etcd 14685: rows that a defragmentation had brought to the disk without their index were applied again."""
+    """Rows that a defragmentation had brought to the disk without their index were applied again."""
     cluster = SimCluster(seed, size, Settings(snapshot_count=20, catchup_entries=5, batch_interval=2.0))
     cluster.boot()
     cluster.wait_healthy()
