@@ -199,8 +199,11 @@ def test_leftovers_of_every_kind_go_at_a_start_and_nothing_else_does(tmp_path: P
 def test_a_database_that_still_waits_stays_when_an_earlier_one_is_in_place(tmp_path: Path) -> None:
     for index in (15, 16, 17):
         database_path(tmp_path, index).touch()
-    remove_superseded(tmp_path, 16)
+    left = remove_superseded(tmp_path, 16)
     assert os.listdir(tmp_path) == ["0000000000000011.snap.db"]
+    assert len(left) == 2, "to be closed by who can wait for the disk"
+    for file in left:
+        file.close()
 
 
 def test_a_process_killed_while_it_takes_in_leaves_only_what_a_start_removes(tmp_path: Path) -> None:

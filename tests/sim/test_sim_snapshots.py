@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Generator
 from contextlib import suppress
 from pathlib import Path
 from random import Random
 from typing import Any
 
+import pytest
+from sim_scenes import Scene
+
 from quorate.api.raftpb import ConfState
 from quorate.server.snapshot_files import database_path, export, remove_leftovers, take_in
 from quorate.storage import bbolt, schema
-from quorate.storage.backend import View
-from quorate.testing.sim.disk import Crashed, Disk
+from quorate.storage.backend import SPARE_BYTES, View
+from quorate.testing.sim.disk import Crashed, Disk, DiskFile, Mount
 from quorate.testing.sim.rows import RowsRoom, SimBackend
 
 SNAP = Path("/member/snap")
@@ -119,3 +123,45 @@ def test_a_crash_on_the_way_leaves_the_old_rows_or_the_new_ones() -> None:
         assert follower.mount.list(str(SNAP)) == ["db", "db.lock"]
         seen.add(applied)
     assert seen == {3, 40}
+
+
+def test_a_leader_without_room_makes_no_snapshot_until_there_is_some() -> None:
+    with Scene(3, snapshot_count=5, catchup_entries=1) as scene:
+        scene.lead(0)
+        disk = scene.members[0].disk
+        made: list[str] = []
+        disk.hook = lambda operation, path: made.append(path) if operation == "open" and ".bbolt" in path else None
+        disk.faults.capacity = disk.used() + SPARE_BYTES
+        scene.leave_behind(2)
+        scene.scheduler.run_for(5.0)
+        assert not made and scene.server(2).applied_index < scene.server(0).applied_index
+        scene.put(1, b"k", b"goes on")
+        disk.faults.capacity = None
+        scene.until(lambda: scene.get(2, b"k", serializable=True) == b"goes on")
+        assert made
+
+
+def test_files_of_whole_databases_lose_their_names_at_once_and_are_closed_aside(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The disk is long about the last to close a large file: nobody may wait for it but a thread of its own."""
+    closed: list[str] = []
+    aside = Mount.aside
+
+    def record(mount: Mount, call: Callable[[], None]) -> Generator[None, None, None]:
+        file = getattr(call, "__self__", None)
+        if isinstance(file, DiskFile) and call == file.close:
+            closed.append(file.path)
+        return aside(mount, call)
+
+    monkeypatch.setattr(Mount, "aside", record)
+    with Scene(3, snapshot_count=5, catchup_entries=1) as scene:
+        scene.lead(0)
+        scene.leave_behind(2)
+        scene.until(lambda: scene.server(2).applied_index == scene.server(0).applied_index)
+        scene.settle()
+        scene.lead(1)
+        scene.leave_behind(2)
+        scene.settle()
+    names = [path.rpartition("/")[2] for path in closed]
+    assert sum(name.endswith(".bbolt") for name in names) >= 4, "sent ones and received ones"

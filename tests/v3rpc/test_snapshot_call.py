@@ -16,7 +16,7 @@ from v3rpc_support import Caller, until
 
 from quorate.api.errors import Code
 from quorate.api.pb import rpc_pb2 as rpc
-from quorate.server import backups, snapshots
+from quorate.server import snapshots
 from quorate.server.snapshot_files import remove_leftovers
 from quorate.storage import bbolt, schema
 from quorate.storage.files import OsFile
@@ -203,7 +203,7 @@ async def test_a_nearly_full_disk_is_not_filled(caller: Caller, hold: Hold, monk
     await fill(caller)
     stream = ask(caller)
     await until(lambda: hold.begun == 1)
-    monkeypatch.setattr(backups, "SPARE_BYTES", 1 << 60)
+    monkeypatch.setattr(snapshots, "SPARE_BYTES", 1 << 60)
     for asked in (stream, ask(caller)):  # while it is made, and before
         told = await refusal(asked)
         assert told.code == Code.UNKNOWN

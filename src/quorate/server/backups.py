@@ -15,9 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from quorate.pkg.jsonlog import get_log
-from quorate.server.snapshots import bite
+from quorate.server.snapshots import check_room, close_aside
 from quorate.storage import schema
-from quorate.storage.backend import SPARE_BYTES, free_bytes
 from quorate.storage.bbolt import BboltError
 from quorate.storage.files import File
 
@@ -75,9 +74,7 @@ class Backups:
         finally:
             with suppress(FileNotFoundError):
                 self._files.unlink(str(path))
-            closing = self._files.aside(file.close)
-            while not await bite(closing):
-                pass
+            await close_aside(file, self._files)
 
     async def _write(self, path: Path) -> tuple[int, str]:
         """Size and version of what is at `path` now."""
@@ -90,10 +87,8 @@ class Backups:
             return size, version
 
     def _check_room(self, size: int = 1) -> None:
-        """Raises BackupError when `size` bytes more would leave too little room for the log."""
-        free = free_bytes(self._directory)
-        if free < size + SPARE_BYTES:
-            raise BackupError(f"a file of {size} bytes more would leave too little of {free} bytes of free space")
+        """Raises NoRoom when `size` bytes more would leave too little room for the log."""
+        check_room(self._directory, size, self._files)
 
 
 def _version_of(rows: schema.Store) -> str:

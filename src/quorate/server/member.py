@@ -193,10 +193,10 @@ class Server(Agreement):
 
     async def _hang_up(self) -> None:
         self._halt()
+        self.snapshots.stop()
         await self.transport.stop()
         await self.http.close()
         await self.logs.purged()
-        self.snapshots.release_views()
 
     def _halt(self) -> None:
         self._refuse_calls()
@@ -314,7 +314,7 @@ class Server(Agreement):
         self._resume_compaction()
         self.reads.applied(self.applied_index)
         self.logs.installed(snapshot.index)
-        remove_superseded(self.config.snap_dir, snapshot.index, self.world.files)
+        self.snapshots.close_aside(remove_superseded(self.config.snap_dir, snapshot.index, self.world.files))
         self.watch_sync.poke()
 
     def _resume_compaction(self) -> None:

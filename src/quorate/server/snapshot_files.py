@@ -23,7 +23,7 @@ from quorate.api.raftpb import ConfState
 from quorate.pkg.jsonlog import get_log
 from quorate.storage import bbolt, schema
 from quorate.storage.backend import BackendError, Bucket, View, load
-from quorate.storage.files import OS_FILES, Files
+from quorate.storage.files import OS_FILES, File, Files
 
 log = get_log(__name__)
 
@@ -77,13 +77,26 @@ def database_path(snap_dir: Path, index: int) -> Path:
     return snap_dir / f"{index:016x}.snap.db"
 
 
-def remove_superseded(snap_dir: Path, index: int, files: Files = OS_FILES) -> None:
-    """Remove received databases that nobody waits for once the snapshot at `index` is in place: those up to it."""
+def unname(path: Path, files: Files = OS_FILES) -> Iterator[File]:
+    """Remove a file by its name at once. What it gives, if the file was there, is to be closed aside: the disk takes
+    its time for the last one to close a file without a name, a third of a second a gigabyte."""
+    with suppress(FileNotFoundError):
+        file = files.open(str(path), read_only=True)
+        files.unlink(str(path))
+        yield file
+
+
+def remove_superseded(snap_dir: Path, index: int, files: Files = OS_FILES) -> list[File]:
+    """Remove received databases that nobody waits for once the snapshot at `index` is in place: those up to it.
+
+    What it returns is to be closed aside."""
+    removed: list[File] = []
     for name in files.list(str(snap_dir)):
         match = _RECEIVED.fullmatch(name)
         if match and int(match[1], 16) <= index:
-            _remove(files, snap_dir / name)
+            removed += unname(snap_dir / name, files)
             log.info("removed a received database that is no longer needed", path=str(snap_dir / name))
+    return removed
 
 
 def remove_leftovers(snap_dir: Path, files: Files = OS_FILES) -> None:

@@ -10,7 +10,7 @@ are those that the rows themselves say they are at, whatever raft had in mind wh
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Generator
+from collections.abc import AsyncIterator, Callable, Generator, Iterable
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from quorate.api.raftpb import Message, Snapshot
 from quorate.membership import Cluster, encode_v2_store
 from quorate.pkg.jsonlog import get_log
-from quorate.server.snapshot_files import database_path, export, remove_superseded, take_in
+from quorate.server.snapshot_files import database_path, export, remove_superseded, take_in, unname
 from quorate.storage import schema
-from quorate.storage.backend import BackendError, View
+from quorate.storage.backend import SPARE_BYTES, BackendError, View
 from quorate.storage.bbolt import BboltError
-from quorate.storage.files import Files
+from quorate.storage.files import File, Files
 
 if TYPE_CHECKING:
     from quorate.server.member import Server
@@ -31,8 +31,14 @@ log = get_log(__name__)
 
 T = TypeVar("T")
 
+REST_SECONDS = 1.0
+"""Before another attempt to make a snapshot for the same member."""
 CHUNK_BYTES = 1 << 18
 """Bytes read from the file, and handed to the connection, at a time."""
+
+
+class NoRoom(OSError):
+    """There is not enough space on the disk for one more file."""
 
 
 class SnapshotReplaced(Exception):
@@ -46,8 +52,11 @@ class Snapshots:
         self._server = server
         self._directory = server.config.snap_dir
         self._files = server.world.files
-        self._sending: dict[int, Path] = {}
+        self._sending: dict[int, tuple[Path, File]] = {}
+        self._resting: set[int] = set()
+        """Members that no snapshot could be made for a moment ago."""
         self._views: set[View] = set()
+        self._stopped = False
         self._receiving = asyncio.Lock()
 
     @property
@@ -57,32 +66,71 @@ class Snapshots:
 
     def send(self, message: Message) -> None:
         """Have the state of now sent in place of what `message` names; raft is told how that went."""
-        if message.to in self._sending:
+        if message.to in self._sending or message.to in self._resting:
             return  # the one on its way tells raft
         path = self._directory / f"tmp.{message.to:016x}.{self._server.next_id():016x}.bbolt"
-        self._sending[message.to] = path
+        try:
+            check_room(self._directory, self._server.backend.size_in_use(), self._files)
+            # Open to the end, so that closing it aside is what gives the space back.
+            file = self._files.open(str(path), create=True)
+        except OSError as err:
+            self._fail(message.to, err)
+            return
+        self._sending[message.to] = path, file
         self._server.spawn(self._send(message, path))
 
     def sent(self, to: int) -> None:
         """The one to member `to` has arrived, or will not."""
-        path = self._sending.pop(to, None)
-        if path is not None:
-            self._remove(path)
+        found = self._sending.pop(to, None)
+        if found is not None:
+            path, file = found
+            with suppress(FileNotFoundError):
+                self._files.unlink(str(path))
+            self.close_aside([file])
 
     def _remove(self, path: Path) -> None:
-        with suppress(FileNotFoundError):
-            self._files.unlink(str(path))
+        self.close_aside(unname(path, self._files))
+
+    def close_aside(self, files: Iterable[File]) -> None:
+        """Close files that have no name any more, without waiting for the disk."""
+        for file in files:
+            if self._stopped:
+                file.close()
+            else:
+                self._server.spawn(close_aside(file, self._files))
+
+    def stop(self) -> None:
+        """Let go of all that is open; what files are left has no meaning at the next start."""
+        self._stopped = True
+        self.release_views()
+        for to in list(self._sending):
+            self.sent(to)
+
+    def _fail(self, to: int, reason: Exception) -> None:
+        log.warn("failed to make a snapshot", to=f"{to:x}", error=str(reason))
+        self._resting.add(to)
+        self._server.spawn(self._rest(to))
+
+    async def _rest(self, to: int) -> None:
+        """Tell raft after a while that there is no snapshot: it asks again at once."""
+        await asyncio.sleep(REST_SECONDS)
+        self._resting.discard(to)
+        self._server.peers.report_snapshot(to, False)
 
     async def _send(self, message: Message, path: Path) -> None:
         try:
-            snapshot, size = await self.write(path, self._describe)
+            snapshot, size = await self.write(path, self._describe, self._check_room)
         except (OSError, SnapshotReplaced) as err:
-            log.warn("failed to make a snapshot", to=f"{message.to:x}", error=str(err))
-            self._server.peers.report_snapshot(message.to, False)
+            self.sent(message.to)
+            self._fail(message.to, err)
             return
         message.snapshot = snapshot
         log.info("sending database snapshot", to=f"{message.to:x}", snapshot_index=snapshot.index, bytes=size)
         self._server.transport.send_snapshot(message, _chunks(self._files, path), size)
+
+    def _check_room(self) -> None:
+        """Raises NoRoom."""
+        check_room(self._directory, 1, self._files)
 
     def _describe(self, rows: schema.Store) -> Snapshot:
         """What the rows are a snapshot of."""
@@ -131,7 +179,8 @@ class Snapshots:
         """
         snapshot = message.snapshot or Snapshot()
         async with self._receiving:
-            remove_superseded(self._directory, self._server.applied_index, self._files)  # those that raft did not want
+            # Those that raft did not want.
+            self.close_aside(remove_superseded(self._directory, self._server.applied_index, self._files))
             path = self._directory / f"tmp.{snapshot.index:016x}.bbolt"
             try:
                 size = 0
@@ -161,11 +210,28 @@ class Snapshots:
 
 
 async def _chunks(files: Files, path: Path) -> AsyncIterator[bytes]:
-    with closing(files.open(str(path), read_only=True)) as file:
+    file = files.open(str(path), read_only=True)
+    try:
         offset = 0
         while chunk := file.read(offset, CHUNK_BYTES):
             offset += len(chunk)
             yield chunk
+    finally:
+        await close_aside(file, files)
+
+
+def check_room(directory: Path, size: int, files: Files) -> None:
+    """Raises NoRoom when `size` bytes more would leave too little for the log."""
+    free = files.free(str(directory))
+    if free < size + SPARE_BYTES:
+        raise NoRoom(f"a file of {size} bytes more would leave too little of {free} bytes of free space")
+
+
+async def close_aside(file: File, files: Files) -> None:
+    """Close it without waiting for the disk; others get their turns meanwhile."""
+    job = files.aside(file.close)
+    while not await bite(job):
+        pass
 
 
 async def bite(job: Generator[None, None, Any]) -> bool:

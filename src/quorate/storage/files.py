@@ -82,6 +82,9 @@ class Files(Protocol):
 
     def sync_directory(self, path: str) -> None: ...
 
+    def free(self, directory: str) -> int:
+        """Bytes that may still be written on the disk of `directory`."""
+
     def aside(self, call: Callable[[], None]) -> Generator[None, None, None]:
         """Run `call`, which waits for the disk; yield until it has ended, and raise what it raised."""
 
@@ -111,6 +114,10 @@ class OsFiles:
 
     def unlink(self, path: str) -> None:
         os.unlink(path)
+
+    def free(self, directory: str) -> int:
+        disk = os.statvfs(directory)
+        return disk.f_bavail * disk.f_frsize
 
     def sync_directory(self, path: str) -> None:
         fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

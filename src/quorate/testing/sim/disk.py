@@ -35,6 +35,10 @@ class Crashed(BaseException):
     """The process is dead. Not an Exception: no handler of errors may go on after it."""
 
 
+ENDLESS_BYTES = 1 << 50
+"""Free on a disk without a capacity."""
+
+
 @dataclass(slots=True)
 class Faults:
     """What goes wrong. Chances are from 0 to 1, drawn at each operation; times are virtual seconds."""
@@ -216,6 +220,11 @@ class Mount:
             fail(errno.EIO, path)
         if not self.disk.happens(self.disk.faults.lying_sync):
             directory.store()
+
+    def free(self, directory: str) -> int:
+        self.disk.directory(directory)
+        capacity = self.disk.faults.capacity
+        return ENDLESS_BYTES if capacity is None else max(0, capacity - self.disk.used())
 
     def aside(self, call: Callable[[], None]) -> Generator[None, None, None]:
         yield
