@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from prometheus_client import CollectorRegistry, ProcessCollector
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from quorate.api.errors import Code
+from quorate.pkg.histogram import Histogram
 from quorate.server import Server
 from quorate.transport.grpc.tally import MethodTally
 from quorate.version import ETCD_VERSION
@@ -38,6 +39,7 @@ class ServerCollector(Collector):
         yield version
         yield from (GaugeMetricFamily(name, text, value) for name, text, value in _gauges(server))
         yield from (CounterMetricFamily(name, text, value) for name, text, value in _counters(server))
+        yield from (_histogram(name, text, values) for name, text, values in _histograms(server))
         yield from _calls(self._tallies)
 
 
@@ -51,6 +53,7 @@ def _gauges(server: Server) -> list[tuple[str, str, float]]:
         ("etcd_server_quota_backend_bytes", "Space quota in bytes.", server.quota.limit),
         ("etcd_mvcc_db_total_size_in_bytes", "Bytes of the database file.", server.backend.size()),
         ("etcd_mvcc_db_total_size_in_use_in_bytes", "Bytes of it in use.", server.backend.size_in_use()),
+        ("etcd_disk_defrag_inflight", "1 while the database is defragmented.", server.defragmenter.is_running),
         ("etcd_debugging_mvcc_current_revision", "Newest revision.", server.store.revision),
         ("etcd_debugging_mvcc_compact_revision", "Last compacted revision.", server.store.compacted_revision),
     ]
@@ -62,6 +65,17 @@ def _counters(server: Server) -> list[tuple[str, str, float]]:
         ("etcd_server_slow_apply", "Entries and reads that took longer than they should.", server.slow.applies),
         ("etcd_server_slow_read_indexes", "Rounds of linearizable reads that did.", server.slow.rounds),
     ]
+
+
+def _histograms(server: Server) -> list[tuple[str, str, Histogram]]:
+    return [
+        ("etcd_disk_backend_defrag_duration_seconds", "Seconds of a defragmentation.", server.defragmenter.seconds),
+    ]
+
+
+def _histogram(name: str, text: str, values: Histogram) -> HistogramMetricFamily:
+    buckets = [(bound, float(count)) for bound, count in values.buckets()]
+    return HistogramMetricFamily(name, text, buckets, values.sum)
 
 
 def _calls(tallies: Mapping[str, MethodTally]) -> list[CounterMetricFamily]:
