@@ -65,6 +65,7 @@ class Wire:
 
     def __init__(self, port: int) -> None:
         self._socket = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._encoder, self._decoder = Encoder(), Decoder()
         self._pending = b""
         self._next_stream = 1

@@ -264,6 +264,22 @@ def test_health_check_says_serving(both: list[Client]) -> None:
     assert (unknown[0].code, unknown[0].text) == (unknown[1].code, unknown[1].text)
 
 
+def test_a_health_watch_says_what_the_check_says(both: list[Client]) -> None:
+    for service in ("", "x"):
+        request = health_pb2.HealthCheckRequest(service=service)
+        told = []
+        for client in both:
+            watch = client.channel.unary_stream(
+                "/grpc.health.v1.Health/Watch",
+                health_pb2.HealthCheckRequest.SerializeToString,
+                health_pb2.HealthCheckResponse.FromString,
+            )
+            call = watch(request, timeout=10)
+            told.append(next(call).status)
+            call.cancel()
+        assert told[0] == told[1], service
+
+
 def test_watches_are_refused_as_real_etcd_refuses_them(both: list[Client]) -> None:
     requests = [
         pb.WatchCreateRequest(key=b"b", range_end=b"a"),
