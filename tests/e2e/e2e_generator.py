@@ -83,7 +83,7 @@ class Generator:
         """Take note of what real etcd answered."""
         if answer.message is None or not answer.ok:
             return
-        if op.kind in ("Put", "DeleteRange", "Txn", "LeaseRevoke"):
+        if answer.message.DESCRIPTOR.fields_by_name.get("header") is not None:
             self.revision = max(self.revision, answer.message.header.revision)
         message: Any = op.message
         self._calls.learn(op.kind, message, answer.message)
@@ -119,7 +119,7 @@ class Generator:
             return -self.dice.randint(1, 3)
         if kind == 2:
             return max(0, self.compacted + self.dice.randint(-3, 1))
-        return self.dice.randint(max(1, self.compacted), max(1, self.revision))
+        return self.dice.randint(max(1, self.compacted), max(1, self.compacted, self.revision))
 
     def _lease(self) -> int:
         if self.leases and self._chance(0.93):
