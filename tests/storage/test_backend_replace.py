@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -105,6 +106,27 @@ def test_after_a_replace_the_same_backend_reads_and_writes_the_new_file(tmp_path
     assert [key for key, _ in again.scan(ONE)][-1] == b"after"
     assert again.get(TWO, b"index") == b"3"
     again.close()
+
+
+def test_the_space_of_the_old_file_is_given_back_on_a_thread_of_its_own(
+    tmp_path: Path, backend: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk is long about it when the file is large, and who replaces it has others to serve."""
+    old = (tmp_path / "db").stat().st_ino
+    nameless: list[int] = []
+    real = os.close
+
+    def close(fd: int) -> None:
+        found = os.fstat(fd)
+        if found.st_ino == old and found.st_nlink == 0:
+            nameless.append(threading.get_ident())
+        real(fd)
+
+    monkeypatch.setattr(os, "close", close)
+    finish(load(tmp_path / "new", BUCKETS, rows(3)))
+    backend.replace(tmp_path / "new")
+    backend.close()
+    assert len(nameless) == 1 and nameless[0] != threading.get_ident()
 
 
 def test_the_size_is_that_of_the_new_file(tmp_path: Path, backend: Backend) -> None:
