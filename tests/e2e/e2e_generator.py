@@ -59,6 +59,7 @@ class Generator:
         self.dice = random.Random(self.seed)
         self._next_ttl = 1000
         self._next_id = 0
+        self._compactions: set[int] = set()
         self._calls = CallGenerator(self.dice, self.members)
 
     def draw(self) -> Op:
@@ -89,6 +90,7 @@ class Generator:
         self._calls.learn(op.kind, message, answer.message)
         if op.kind == "Compact":
             self.compacted = message.revision
+            self._compactions.add(message.revision)
         elif op.kind == "LeaseGrant" and message.ID:
             self.leases.append(message.ID)
         elif op.kind == "LeaseRevoke":
@@ -267,7 +269,7 @@ class Generator:
 
     def _hash_op(self) -> Op:
         revision = self.dice.choice([0, self._near_revision(), self._near_revision()])
-        if revision in (self.compacted, -1, -2, -3):
+        if revision < 0 or revision in self._compactions:
             revision = 0  # newer releases answer from the compaction's own hash; negative ones stand in the refusals
         return Op("HashKV", pb.HashKVRequest(revision=revision))
 
