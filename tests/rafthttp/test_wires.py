@@ -7,7 +7,6 @@ import shutil
 import ssl
 import subprocess
 from collections.abc import AsyncIterator
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -103,9 +102,8 @@ async def test_a_member_is_asked_again_for_streams_every_tenth_of_a_second() -> 
 
         two.transport.handle = counted  # type: ignore[method-assign]
         one.knows(two)
-        await until(lambda: len(requests) >= 4)
-        gaps = [b - a for a, b in pairwise(requests)]
-        assert min(gaps) >= limits.REDIAL * 0.7, gaps
+        await until(lambda: len(requests) >= 9)  # one that is held up on its way makes the gap behind it a short one
+        assert (requests[8] - requests[0]) / 8 >= limits.REDIAL * 0.7, requests
 
 
 async def test_the_next_url_is_tried_when_one_fails() -> None:

@@ -21,6 +21,7 @@ async def fill(server: Server, rows: int = 300) -> None:
             *(server.propose("put", rpc.PutRequest(key=b"k%d" % n, value=bytes(5000))) for n in range(rows))
         )
     await server.compact(rpc.CompactionRequest(revision=server.store.revision, physical=True))
+    await server.committed()  # the size of the file is that of all of it
 
 
 async def test_all_who_ask_meanwhile_share_one_run_and_one_who_goes_does_not_end_it(
