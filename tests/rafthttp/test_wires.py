@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-import ssl
 import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -15,6 +14,7 @@ from wires_support import CLUSTER, Tls, Wires, append, response, running, stream
 from quorate.api.raftpb import ConfState, Message, MessageType, Snapshot
 from quorate.rafthttp import limits
 from quorate.transport import mux
+from quorate.transport.tls import ClientTls, ServerTls, TlsSettings
 from quorate.transport.web import HttpRequest, HttpResponse, text_response
 
 
@@ -395,10 +395,8 @@ def tls(tmp_path: Path) -> Tls:
     subprocess.run([*command.split(), *files], check=True, capture_output=True)
     with certificate.open("ab") as file:
         file.write((tmp_path / "cert").read_bytes())
-    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    server.load_cert_chain(certificate)
-    server.set_alpn_protocols(["h2", "http/1.1"])
-    return Tls(server, ssl.create_default_context(cafile=str(tmp_path / "cert")))
+    server = ServerTls(TlsSettings(cert_file=str(certificate), key_file=str(certificate)))
+    return Tls(server, ClientTls(TlsSettings(trusted_ca_file=str(tmp_path / "cert"))))
 
 
 async def test_all_wires_work_encrypted(tls: Tls) -> None:

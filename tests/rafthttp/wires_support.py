@@ -6,13 +6,13 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from ssl import SSLContext
 from typing import NamedTuple
 
 from quorate.api.raftpb import Entry, Message, MessageType
 from quorate.rafthttp import Identity, Transport
 from quorate.transport import mux
 from quorate.transport.http1_client import HttpClient
+from quorate.transport.tls import ClientTls, ServerTls
 
 CLUSTER = 0xC1057E4
 ELECTION_TIMEOUT = 1.0
@@ -21,8 +21,8 @@ ELECTION_TIMEOUT = 1.0
 class Tls(NamedTuple):
     """What both ends of a connection need to encrypt it."""
 
-    server: SSLContext
-    client: SSLContext
+    server: ServerTls
+    client: ClientTls
 
 
 class Diary:
@@ -71,7 +71,7 @@ class Wires:
         self.id = member_id
         self.host = Diary()
         self.tls = tls
-        self.client = HttpClient(ssl=tls.client if tls else None, connect_timeout=1.0)
+        self.client = HttpClient(tls=tls.client if tls else None, connect_timeout=1.0)
         self.cluster_id = cluster_id
         self.version = version
         self.port = 0
@@ -93,7 +93,7 @@ class Wires:
             ("127.0.0.1", self.port),
             None,
             lambda request: self.transport.handle(request),
-            ssl=self.tls.server if self.tls else None,
+            tls=self.tls.server if self.tls else None,
             streamed=frozenset({"/raft/snapshot"}),
         )
         self.port = self.listener.port

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-import ssl
 import threading
 from collections.abc import AsyncIterator, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -18,6 +17,7 @@ from http1_support import calls, says, stub
 from quorate.transport import http1_client, http1_exchange
 from quorate.transport.http1_client import HttpClient, HttpError, HttpReply
 from quorate.transport.mux import Listener, serve
+from quorate.transport.tls import ClientTls, ServerTls, TlsSettings
 from quorate.transport.web import HttpRequest, HttpResponse, text_response
 
 PIECE = bytes(65_536)
@@ -48,10 +48,10 @@ class Site:
 
 
 @contextlib.asynccontextmanager
-async def site(context: ssl.SSLContext | None = None) -> AsyncIterator[tuple[Site, Listener]]:
+async def site(tls: ServerTls | None = None) -> AsyncIterator[tuple[Site, Listener]]:
     handler = Site()
     streamed = frozenset({"/in", "/refuse"})
-    listener = await serve(("127.0.0.1", 0), None, handler, ssl=context, streamed=streamed)
+    listener = await serve(("127.0.0.1", 0), None, handler, tls=tls, streamed=streamed)
     try:
         yield handler, listener
     finally:
@@ -425,11 +425,10 @@ async def test_a_foreign_server_is_understood(foreign: str) -> None:
 
 
 async def test_requests_run_over_tls_and_only_to_who_is_trusted(certificate: Path) -> None:
-    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    server.load_cert_chain(certificate)
+    server = ServerTls(TlsSettings(cert_file=str(certificate), key_file=str(certificate)))
     async with site(server) as (_, listener):
         where = url(listener).replace("http://", "https://")
-        trusting = HttpClient(ssl=ssl.create_default_context(cafile=str(certificate)), connect_timeout=5)
+        trusting = HttpClient(tls=ClientTls(TlsSettings(trusted_ca_file=str(certificate))), connect_timeout=5)
         assert (await trusting.request("POST", where, body=b"hi", timeout=5)).body == b"hi"
         size = 200 * len(PIECE)
         streamed = where.replace("/echo", "/in")
@@ -438,7 +437,7 @@ async def test_requests_run_over_tls_and_only_to_who_is_trusted(certificate: Pat
             await trusting.request("POST", where.replace("/echo", "/refuse"), body=pieces(200), timeout=5)
         ).status == 412
         await trusting.close()
-        doubting = HttpClient(ssl=ssl.create_default_context(), connect_timeout=5)
+        doubting = HttpClient(tls=ClientTls(TlsSettings()), connect_timeout=5)
         with pytest.raises(OSError):
             await doubting.request("POST", where, timeout=5)
         await doubting.close()

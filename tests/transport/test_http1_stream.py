@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import http.client
-import ssl
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -18,6 +17,7 @@ from http1_support import calls, says, stub
 from quorate.transport.body import BodyWriter
 from quorate.transport.http1_client import ClientStream, HttpClient, HttpError
 from quorate.transport.mux import Listener, serve
+from quorate.transport.tls import ClientTls, ServerTls, TlsSettings
 from quorate.transport.web import HttpRequest, HttpResponse, text_response
 
 HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -73,10 +73,10 @@ class Station:
 
 
 @contextlib.asynccontextmanager
-async def station(context: ssl.SSLContext | None = None) -> AsyncIterator[tuple[Station, Listener, str]]:
+async def station(tls: ServerTls | None = None) -> AsyncIterator[tuple[Station, Listener, str]]:
     handler = Station()
-    listener = await serve(("127.0.0.1", 0), None, handler, ssl=context)
-    scheme = "http" if context is None else "https"
+    listener = await serve(("127.0.0.1", 0), None, handler, tls=tls)
+    scheme = "http" if tls is None else "https"
     try:
         yield handler, listener, f"{scheme}://127.0.0.1:{listener.port}/stream"
     finally:
@@ -323,11 +323,10 @@ async def test_a_foreign_caller_understands_a_stream() -> None:
 
 
 async def test_a_stream_runs_over_tls(certificate: Path) -> None:
-    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    server.load_cert_chain(certificate)
+    server = ServerTls(TlsSettings(cert_file=str(certificate), key_file=str(certificate)))
     ear = Ear()
     async with station(server) as (handler, _, where):
-        client = HttpClient(ssl=ssl.create_default_context(cafile=str(certificate)), connect_timeout=5)
+        client = HttpClient(tls=ClientTls(TlsSettings(trusted_ca_file=str(certificate))), connect_timeout=5)
         await tune(client, where, ear)
         for size in (1, 100, 5_000_000):
             handler.writers[0].write(b"x" * size)

@@ -17,6 +17,7 @@ from quorate.transport.grpc import Channel, GrpcServer, web_call
 from quorate.transport.grpc.framing import frame
 from quorate.transport.http2 import PREFACE, DataReceived, ErrorCode, Headers, HeadersReceived, Limits, StreamReset
 from quorate.transport.mux import Listener, serve
+from quorate.transport.tls import ServerTls, TlsSettings
 from quorate.transport.web import HttpRequest, HttpResponse, text_response
 
 ENDED: list[str] = []
@@ -201,10 +202,8 @@ async def test_draining_lets_http_requests_end_and_drops_idle_connections() -> N
 
 @contextlib.asynccontextmanager
 async def encrypted(certificate: Path) -> AsyncIterator[tuple[Listener, ssl.SSLContext]]:
-    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    server.load_cert_chain(certificate)
-    server.set_alpn_protocols(["h2"])
-    listener = await serve(("127.0.0.1", 0), GrpcServer(Service().methods()), web, ssl=server)
+    tls = ServerTls(TlsSettings(cert_file=str(certificate), key_file=str(certificate)))
+    listener = await serve(("127.0.0.1", 0), GrpcServer(Service().methods()), web, tls=tls)
     try:
         yield listener, ssl.create_default_context(cafile=str(certificate))
     finally:

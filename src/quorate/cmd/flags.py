@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from quorate.cmd.security_flags import add_security
 from quorate.embed import Config
 from quorate.embed.config import DEFAULT_CLIENT_URL
 from quorate.pkg.goflag import (
@@ -11,15 +12,11 @@ from quorate.pkg.goflag import (
     parse_bool,
     parse_duration,
     parse_int,
+    parse_list,
     parse_string,
     parse_uint,
 )
 from quorate.pkg.urls import parse_origins, parse_urls
-
-
-def parse_list(text: str) -> list[str]:
-    """A comma-separated list."""
-    return [item.strip() for item in text.split(",") if item.strip()]
 
 
 def build_flags() -> FlagSet:
@@ -30,6 +27,7 @@ def build_flags() -> FlagSet:
     _add_web(flags)
     _add_clustering(flags)
     _add_storage(flags)
+    add_security(flags)
     _add_logging(flags)
     _add_slow(flags)
     _add_checks(flags)

@@ -12,6 +12,7 @@ from quorate.pkg.jsonlog import LEVELS, get_log
 from quorate.server import ServerConfig
 from quorate.server.config import DEFAULT_CATCHUP_ENTRIES, DEFAULT_SNAPSHOT_COUNT
 from quorate.storage.backend import BATCH_INTERVAL, BATCH_LIMIT
+from quorate.transport.tls import TlsError, check_versions
 from quorate.version import ETCD_VERSION
 
 log = get_log(__name__)
@@ -79,6 +80,31 @@ class Config:
     enable_grpc_gateway: bool = True
     cors: list[str] = field(default_factory=lambda: [urls.ANY])
     host_whitelist: list[str] = field(default_factory=lambda: [urls.ANY])
+    cert_file: str = ""
+    key_file: str = ""
+    client_cert_auth: bool = False
+    trusted_ca_file: str = ""
+    client_cert_file: str = ""
+    client_key_file: str = ""
+    client_crl_file: str = ""
+    client_cert_allowed_hostname: list[str] = field(default_factory=list)
+    auto_tls: bool = False
+    peer_cert_file: str = ""
+    peer_key_file: str = ""
+    peer_client_cert_auth: bool = False
+    peer_trusted_ca_file: str = ""
+    peer_client_cert_file: str = ""
+    peer_client_key_file: str = ""
+    peer_crl_file: str = ""
+    peer_cert_allowed_cn: list[str] = field(default_factory=list)
+    peer_cert_allowed_hostname: list[str] = field(default_factory=list)
+    peer_skip_client_san_verification: bool = False
+    peer_auto_tls: bool = False
+    self_signed_cert_validity: int = 1
+    """Years."""
+    cipher_suites: list[str] = field(default_factory=list)
+    tls_min_version: str = "TLS1.2"
+    tls_max_version: str = ""
 
     def check(self) -> None:
         """Raises ConfigError at the first rule that is broken, in etcd's order and words."""
@@ -102,6 +128,10 @@ class Config:
             raise ConfigError("--advertise-client-urls is required when --listen-client-urls is set explicitly")
         if self.auto_compaction_mode not in ("periodic", "revision"):
             raise ConfigError(f'unknown auto-compaction-mode "{self.auto_compaction_mode}"')
+        try:
+            check_versions(self.tls_min_version, self.tls_max_version, self.cipher_suites)
+        except TlsError as err:
+            raise ConfigError(str(err)) from None
 
     def _check_logging(self) -> None:
         if self.logger != "zap":
@@ -125,8 +155,8 @@ class Config:
         except ValueError as err:
             raise ConfigError(str(err)) from None
         for url in self.listen_peer_urls + self.listen_client_urls + self.listen_client_http_urls:
-            if not url.startswith("http://"):
-                raise ConfigError(f"listening on {url} is not built yet: only http:// is")
+            if not url.startswith(("http://", "https://")):
+                raise ConfigError(f"listening on {url} is not built yet: only http:// and https:// are")
 
     def directory(self) -> Path:
         return Path(self.data_dir or f"{self.name}.etcd")
@@ -170,6 +200,7 @@ class Config:
             corrupt_check_time=self.corrupt_check_time,
             compact_hash_check=self.compact_hash_check_enabled,
             compact_hash_check_time=self.compact_hash_check_time,
+            client_cert_auth=self.client_cert_auth,
         )
 
     def warn(self) -> None:

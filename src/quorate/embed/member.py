@@ -16,6 +16,7 @@ from collections.abc import Sequence
 
 from quorate.embed.client_http import client_handler
 from quorate.embed.config import Config
+from quorate.embed.security import Security
 from quorate.etcdhttp import PeerHandler, streamed_paths
 from quorate.pkg.jsonlog import get_log
 from quorate.pkg.urls import host_port
@@ -46,8 +47,12 @@ class Etcd:
         self._listeners: list[Listener] = []
 
     async def start(self) -> None:
-        """Return once clients are served. Raises ConfigError, OSError, or what the data directory has wrong."""
+        """Return once clients are served.
+
+        Raises ConfigError, TlsError, OSError, or what the data directory has wrong.
+        """
         settings = self.config.server_config()
+        security = Security.prepare(self.config)
         log.info("configuring peer listeners", listen_peer_urls=self.config.listen_peer_urls)
         peers = [self._bind(url) for url in self.config.listen_peer_urls]
         log.info("configuring client listeners", listen_client_urls=self.config.listen_client_urls)
@@ -55,10 +60,12 @@ class Etcd:
         web_only = [self._bind(url) for url in self.config.listen_client_http_urls]
         self._log_start(settings)
         door = _PeerDoor()
-        for bound in peers:
-            self._listeners.append(await serve(bound, None, door, streamed=STREAMED_PATHS))
-            log.info("serving peer traffic", address=_address(bound))
-        server = self.server = await Server.open(settings, asyncio.get_running_loop(), self._fail)
+        for url, bound in zip(self.config.listen_peer_urls, peers, strict=True):
+            tls = security.peer_listener(url)
+            self._listeners.append(await serve(bound, None, door, tls=tls, streamed=STREAMED_PATHS))
+            log.info("serving peer traffic", address=_address(bound), encrypted=tls is not None)
+        loop = asyncio.get_running_loop()
+        server = self.server = await Server.open(settings, loop, self._fail, tls=security.peer_caller)
         door.open(PeerHandler(server))
         server.start()
         try:
@@ -75,14 +82,18 @@ class Etcd:
         server.raft.turn_ended = grpc.flush
         http = client_handler(self.config, server, methods, grpc.tallies)
         streamed = streamed_paths(methods)
-        for bound in clients:
-            web = None if web_only else http
-            self._listeners.append(await serve(bound, grpc, web, streamed=streamed))
-        for bound in web_only:
-            self._listeners.append(await serve(bound, None, http, streamed=streamed))
+        for url, bound in zip(self.config.listen_client_urls, clients, strict=True):
+            web, tls = None if web_only else http, security.client_listener(url)
+            self._listeners.append(await serve(bound, grpc, web, tls=tls, streamed=streamed))
+        for url, bound in zip(self.config.listen_client_http_urls, web_only, strict=True):
+            tls = security.client_listener(url)
+            self._listeners.append(await serve(bound, None, http, tls=tls, streamed=streamed))
         log.info("ready to serve client requests")
-        for bound in clients + web_only:
-            log.info("serving client traffic insecurely; this is strongly discouraged!", address=_address(bound))
+        urls = self.config.listen_client_urls + self.config.listen_client_http_urls
+        for url, bound in zip(urls, clients + web_only, strict=True):
+            secure = security.client_listener(url) is not None
+            words = "securely" if secure else "insecurely; this is strongly discouraged!"
+            log.info(f"serving client traffic {words}", address=_address(bound))
 
     async def stop(self) -> None:
         """Let calls under way finish, then put everything on disk and let it go."""

@@ -123,6 +123,11 @@ def parse_string(text: str) -> str:
     return text
 
 
+def parse_list(text: str) -> list[str]:
+    """A comma-separated list."""
+    return [item.strip() for item in text.split(",") if item.strip()]
+
+
 def parse_bool(text: str) -> bool:
     if text in ("1", "t", "T", "true", "TRUE", "True"):
         return True

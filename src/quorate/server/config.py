@@ -64,6 +64,8 @@ class ServerConfig:
     """Seconds; the same for a whole unary call."""
     unsafe_no_fsync: bool = False
     max_learners: int = 1
+    client_cert_auth: bool = False
+    """The common name of a client's certificate says who calls, when nothing else does."""
     release: str = ETCD_VERSION
     """The etcd release, X.Y.Z, that this member takes part as: an older one holds the cluster's version down."""
 

@@ -40,6 +40,7 @@ from quorate.server.world import World
 from quorate.storage import schema
 from quorate.storage.mvcc.hashes import HashResult
 from quorate.transport.http1_client import HttpClient
+from quorate.transport.tls import ClientTls
 
 log = get_log(__name__)
 
@@ -58,14 +59,15 @@ class Server(Agreement):
         loop: asyncio.AbstractEventLoop,
         fail: Callable[[BaseException], None],
         world: World | None = None,
+        tls: ClientTls | None = None,
     ) -> Server:
         """Read the data directory, or ask the other members what to begin with. `fail` is told once of an error that
-        this member must not survive; `world` is the machine it runs on.
+        this member must not survive; `world` is the machine it runs on; `tls` calls members at https URLs.
 
         Raises BootstrapError, WalError, BackendError, OSError.
         """
         world = world or World()
-        http = HttpClient(connect_timeout=config.dial_timeout, idle_per_origin=IDLE_CALLS)
+        http = HttpClient(tls=tls, connect_timeout=config.dial_timeout, idle_per_origin=IDLE_CALLS)
         try:
             joined = None if has_log(config, world.files) else await look_around(config, http)
             return cls(config, loop, fail, world, http, joined)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
-from ssl import SSLContext
 from typing import NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
@@ -16,6 +15,7 @@ import h11
 
 from quorate.transport.http1_exchange import ClientConnection, HttpReply
 from quorate.transport.http1_stream import ClientStream
+from quorate.transport.tls import ClientTls
 from quorate.transport.web import BODY_LIMIT, HttpError
 
 IDLE_PER_ORIGIN = 4
@@ -32,13 +32,13 @@ __all__ = ["ClientStream", "HttpClient", "HttpError", "HttpReply"]
 class HttpClient:
     """Calls to any number of origins. Constructing does no I/O; belongs to the event loop of its first call.
 
-    https needs `ssl`, http does not look at it. `connect_timeout` is in seconds, TLS handshake and all.
+    https needs `tls`, http does not look at it. `connect_timeout` is in seconds, TLS handshake and all.
     """
 
     def __init__(
-        self, *, ssl: SSLContext | None = None, connect_timeout: float, idle_per_origin: int = IDLE_PER_ORIGIN
+        self, *, tls: ClientTls | None = None, connect_timeout: float, idle_per_origin: int = IDLE_PER_ORIGIN
     ) -> None:
-        self._ssl = ssl
+        self._tls = tls
         self._connect_timeout = connect_timeout
         self._idle_per_origin = idle_per_origin
         self._idle: dict[_Origin, list[ClientConnection]] = {}
@@ -162,13 +162,13 @@ class HttpClient:
     async def _connect(self, origin: _Origin, protocol: Callable[[], P]) -> P:
         if self._empty is not None:
             raise HttpError("client is closed")
-        ssl = self._ssl if origin.scheme == "https" else None
-        if origin.scheme == "https" and ssl is None:
-            raise HttpError(f"no TLS context for https://{origin.authority}")
-        loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(self._connect_timeout):
-                _, connection = await loop.create_connection(protocol, origin.host, origin.port, ssl=ssl)
+                if origin.scheme == "https":
+                    connection = await self._connect_encrypted(origin, protocol)
+                else:
+                    loop = asyncio.get_running_loop()
+                    _, connection = await loop.create_connection(protocol, origin.host, origin.port)
         except UnicodeError as error:
             raise HttpError(f"no host: {origin.host}") from error
         assert isinstance(connection, ClientConnection | ClientStream)
@@ -177,6 +177,26 @@ class HttpClient:
             raise HttpError("client is closed")
         if not connection.transport.is_closing():
             self._open.add(connection)
+        return connection
+
+    async def _connect_encrypted(self, origin: _Origin, protocol: Callable[[], P]) -> P:
+        """Nothing is said before the server is known to be one of those that are meant."""
+        if self._tls is None:
+            raise HttpError(f"no TLS context for https://{origin.authority}")
+        loop = asyncio.get_running_loop()
+        transport, silent = await loop.create_connection(
+            _Silent, origin.host, origin.port, ssl=self._tls.context(), server_hostname=origin.host
+        )
+        try:
+            self._tls.check(transport.get_extra_info("ssl_object"))
+            if silent.ended or transport.is_closing():
+                raise ConnectionResetError("connection closed by the peer")
+        except BaseException:
+            transport.abort()
+            raise
+        connection = protocol()
+        transport.set_protocol(connection)
+        connection.connection_made(transport)
         return connection
 
     def _gone(self, connection: ClientConnection | ClientStream) -> None:
@@ -198,6 +218,21 @@ class HttpClient:
                 if not idle:
                     del self._idle[origin]
                 return
+
+
+class _Silent(asyncio.Protocol):
+    """A connection on which nobody may speak yet."""
+
+    ended = False
+
+    def data_received(self, data: bytes) -> None:
+        self.ended = True
+
+    def eof_received(self) -> None:
+        self.ended = True
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.ended = True
 
 
 class _Origin(NamedTuple):

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from ssl import SSLContext
 from typing import cast
 
 from quorate.transport.grpc import GrpcServer, ServerConnection
 from quorate.transport.http1 import Http1Connection
 from quorate.transport.http2 import PREFACE
+from quorate.transport.tls import Acceptor, ServerTls
 from quorate.transport.web import HttpHandler
 
 FIRST_BYTES_TIMEOUT = 20.0
-"""Seconds a new connection may take (TLS handshake and all) to show what it speaks."""
+"""Seconds a new connection may take to show what it speaks, once it is encrypted where it is to be."""
 
 BACKLOG = 4096
 """Connections the kernel holds that are not accepted yet."""
@@ -30,31 +30,35 @@ async def serve(
     grpc: GrpcServer | None,
     http: HttpHandler | None,
     *,
-    ssl: SSLContext | None = None,
+    tls: ServerTls | None = None,
     streamed: frozenset[str] = frozenset(),
 ) -> Listener:
     """Listen at a bound socket or at (host, port). A kind of connection without a server is closed at once.
 
-    With `ssl` HTTP/2 carries both kinds, for its clients speak what ALPN offers: a request whose content type is not
+    With `tls` HTTP/2 carries both kinds, for its clients speak what ALPN offers: a request whose content type is not
     gRPC's goes to `http`. For the paths in `streamed` HTTP/1 hands `http` the head of a request, and its body as
     `chunks`.
     """
-    if ssl is not None and grpc is None and http is not None:
+    if tls is not None and grpc is None and http is not None:
         grpc = GrpcServer({})
-    listener = Listener(grpc, http, encrypted=ssl is not None, streamed=streamed)
+    listener = Listener(grpc, http, encrypted=tls is not None, streamed=streamed)
     loop = asyncio.get_running_loop()
-    timeout = None if ssl is None else FIRST_BYTES_TIMEOUT
-    if isinstance(where, socket.socket):
-        server = await loop.create_server(
-            listener.accept, sock=where, backlog=BACKLOG, ssl=ssl, ssl_handshake_timeout=timeout
-        )
+    if tls is not None:
+        listener.server = Acceptor(_listen(where), tls, listener.accept)
+    elif isinstance(where, socket.socket):
+        listener.server = await loop.create_server(listener.accept, sock=where, backlog=BACKLOG)
     else:
         host, port = where
-        server = await loop.create_server(
-            listener.accept, host, port, backlog=BACKLOG, ssl=ssl, ssl_handshake_timeout=timeout
-        )
-    listener.server = server
+        listener.server = await loop.create_server(listener.accept, host, port, backlog=BACKLOG)
     return listener
+
+
+def _listen(where: socket.socket | tuple[str, int]) -> socket.socket:
+    if not isinstance(where, socket.socket):
+        where = socket.create_server(where, family=socket.AF_INET6 if ":" in where[0] else socket.AF_INET)
+    where.listen(BACKLOG)
+    where.setblocking(False)
+    return where
 
 
 class Listener:
@@ -63,7 +67,7 @@ class Listener:
     def __init__(
         self, grpc: GrpcServer | None, http: HttpHandler | None, *, encrypted: bool, streamed: frozenset[str]
     ) -> None:
-        self.server: asyncio.Server | asyncio.AbstractServer = cast(asyncio.Server, None)
+        self.server: asyncio.Server | asyncio.AbstractServer | Acceptor = cast(asyncio.Server, None)
         self._grpc = grpc
         self._http = http
         self._web = http if encrypted else None
@@ -80,7 +84,8 @@ class Listener:
     @property
     def connections(self) -> int:
         """Connections open now."""
-        return len(self._fresh) + len(self._served)
+        handshakes = self.server.handshakes if isinstance(self.server, Acceptor) else 0
+        return handshakes + len(self._fresh) + len(self._served)
 
     def accept(self) -> asyncio.Protocol:
         """The protocol of a connection that has not said anything yet."""

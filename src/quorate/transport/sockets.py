@@ -11,7 +11,11 @@ KEEPALIVE_IDLE = 30
 
 def peer_name(transport: asyncio.BaseTransport) -> str:
     """`host:port` of the other end, or what a socket without one has."""
-    name = transport.get_extra_info("peername")
+    return address_name(transport.get_extra_info("peername"))
+
+
+def address_name(name: object) -> str:
+    """`host:port` of a socket's address, or what else it is."""
     if isinstance(name, tuple) and len(name) >= 2:
         host, port = name[:2]
         return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
