@@ -114,7 +114,7 @@ def _check_directory(files: Files, path: Path) -> None:
         raise BootstrapError(f"data directory {path} is not a directory") from None
     if "proxy" in names:
         raise BootstrapError(f"data directory {path} holds a v2 proxy, which this release cannot run")
-    for name in sorted(names - {"member", "lost+found"}):
+    for name in sorted(names - {"member", "fixtures", "lost+found"}):
         log.warn("found invalid file under data directory", filename=name, data_dir=str(path))
     if _is_bbolt(files, str(path / "member" / "snap" / "db")):
         raise BootstrapError(f"data directory {path} belongs to a Go etcd: its database is a bbolt file, not LMDB")

@@ -46,6 +46,7 @@ class Authority:
         own = _builder(self.subject, self.key, -DAY, 10 * DAY).add_extension(
             x509.BasicConstraints(ca=True, path_length=None), critical=True
         )
+        own = own.add_extension(x509.SubjectKeyIdentifier.from_public_key(self.key.public_key()), critical=False)
         signer = parent or self
         self.certificate = own.issuer_name(signer.subject).sign(signer.key, hashes.SHA256())
         Path(self.ca).write_bytes(self.certificate.public_bytes(PEM))
@@ -64,6 +65,8 @@ class Authority:
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name if cn is None else cn)])
         usage = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH])
         builder = _builder(subject, key, begins, ends).issuer_name(self.subject).add_extension(usage, critical=False)
+        issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key())
+        builder = builder.add_extension(issuer, critical=False)
         if hosts:
             names = x509.SubjectAlternativeName([_name(host) for host in hosts])
             builder = builder.add_extension(names, critical=False)

@@ -7,6 +7,7 @@
 - `contexts`     settings into the SSLContext of one side
 - `sides`        the two sides: their files are looked at before every handshake, and read again when they have changed
 - `checks`       what X.509 leaves open: common name, host names, the caller's address, revoked serial numbers
+- `alerts`       the other end hears why a handshake fails
 - `acceptor`     connections are handed on after handshake and checks; a slow or unwelcome one delays nobody
 - `self_signed`  a certificate for those who bring none
 

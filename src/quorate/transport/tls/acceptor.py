@@ -13,10 +13,11 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Callable
-from typing import cast
+from typing import Any, cast
 
 from quorate.pkg.jsonlog import get_log
 from quorate.transport.sockets import address_name
+from quorate.transport.tls.alerts import FAILED
 from quorate.transport.tls.checks import Certificate, dns_names, ip_addresses
 from quorate.transport.tls.sides import ServerTls
 
@@ -88,9 +89,7 @@ class Acceptor:
         gate = _Gate()
         try:
             async with asyncio.timeout(HANDSHAKE_TIMEOUT):
-                await self._loop.connect_accepted_socket(
-                    lambda: gate, accepted, ssl=self._tls.context(), ssl_handshake_timeout=HANDSHAKE_TIMEOUT
-                )
+                await self._shake_hands(accepted, gate)
                 tls: ssl.SSLObject = gate.transport.get_extra_info("ssl_object")
                 await self._tls.check(tls, str(where[0]) if isinstance(where, tuple) else "")
         except OSError as error:  # TLS errors, time-outs and rejections among them
@@ -102,6 +101,23 @@ class Acceptor:
             raise
         else:
             gate.open(self._factory())
+
+    async def _shake_hands(self, accepted: socket.socket, gate: _Gate) -> None:
+        failed: asyncio.Future[ssl.SSLError] = self._loop.create_future()
+        FAILED.set(failed)  # in the context of this task and of the next one alone
+        connecting = self._loop.create_task(
+            self._loop.connect_accepted_socket(
+                lambda: gate, accepted, ssl=self._tls.context(), ssl_handshake_timeout=HANDSHAKE_TIMEOUT
+            )
+        )
+        first: set[asyncio.Future[Any]] = {connecting, failed}
+        try:
+            await asyncio.wait(first, return_when=asyncio.FIRST_COMPLETED)
+            if failed.done():
+                raise failed.result()
+            await connecting
+        finally:
+            connecting.cancel()
 
 
 class _Gate(asyncio.Protocol):

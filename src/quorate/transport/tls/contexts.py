@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import ssl
 
+from quorate.transport.tls.alerts import AlertingObject
 from quorate.transport.tls.settings import VERSIONS, TlsError, TlsSettings, check_versions, known_cipher_suites
 
 SUITES = "@SECLEVEL=2:ECDHE+AESGCM:ECDHE+CHACHA20:ECDHE+AES:!aNULL:!eNULL:!aDSS"
@@ -14,6 +15,7 @@ SUITES = "@SECLEVEL=2:ECDHE+AESGCM:ECDHE+CHACHA20:ECDHE+AES:!aNULL:!eNULL:!aDSS"
 def server_context(settings: TlsSettings) -> ssl.SSLContext:
     """A listener's. Raises TlsError."""
     context = _context(ssl.PROTOCOL_TLS_SERVER, settings)
+    context.sslobject_class = AlertingObject
     _load_pair(context, settings.cert_file, settings.key_file)
     context.set_alpn_protocols(list(settings.protocols))
     # A resumed session would stand for a certificate that has ended meanwhile, or is wanted no more.
