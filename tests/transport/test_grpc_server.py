@@ -20,6 +20,7 @@ from quorate.transport.http2 import (
     Headers,
     HeadersReceived,
     Limits,
+    PingAcked,
     PingReceived,
     StreamReset,
 )
@@ -249,6 +250,23 @@ async def test_replies_forgive_pings() -> None:
             peer.flush()
             await peer.event(DataReceived, stream_id)
         assert not any(isinstance(event, GoAwayReceived) for event in peer.events)
+        peer.close()
+
+
+async def test_a_large_reply_forgives_pings_while_it_is_sent() -> None:
+    """grpc-go pings with every sample of the bandwidth that it takes."""
+    async with serving() as (_, listener):
+        peer = await Peer.connect(listener.port, Limits(stream_window=16_384))
+        stream_id = peer.call(request_headers("Big"), frame(b"300000"))
+        received = 0
+        while received < 300_000:
+            data = await peer.event(DataReceived, stream_id)
+            received += len(data.data)
+            peer.machine.acknowledge(stream_id, len(data.data))
+            peer.machine.ping(b"12345678")
+            peer.flush()
+            await peer.event(PingAcked)
+        assert await ping_until_goaway(peer, 10), "in silence they count again"
         peer.close()
 
 

@@ -156,7 +156,7 @@ class ServerConnection(Edge):
 
     def flush(self) -> None:
         super().flush()
-        if self.machine.closed is not None or (self._leaving and self.machine.drained):
+        if self.machine.closed is not None or (self._leaving and self.machine.released):
             self._say_goodbye()
 
     def drain(self) -> None:
@@ -291,7 +291,8 @@ class ServerConnection(Edge):
             if outlet is not None:
                 outlet.check_drained()
         elif isinstance(event, PingReceived):
-            if self.police.too_many(self._heard, len(self._calls) + len(self._waiting)):
+            calls = len(self._calls) + len(self._waiting)
+            if self.police.too_many(self._heard, calls, self.machine.released):
                 self.machine.go_away(ErrorCode.ENHANCE_YOUR_CALM, b"too_many_pings")
         elif isinstance(event, PingAcked):
             if event.data == _DRAIN_PING:

@@ -63,23 +63,27 @@ class Heartbeat:
 
 
 class PingPolice:
-    """Counts pings that come too early. A reply of ours in between clears the count: pings near work are welcome."""
+    """Counts pings that come too early. A reply of ours in between clears the count: pings near work are welcome, and so
+    they are while a large reply waits for the caller's windows, for callers measure their bandwidth with them."""
 
-    __slots__ = ("_idle_allowed", "_last", "_min_interval", "_strikes", "forgiven")
+    __slots__ = ("_idle_allowed", "_last", "_min_interval", "_released", "_strikes", "forgiven")
 
     def __init__(self, min_interval: float, idle_allowed: bool) -> None:
         self._min_interval = min_interval
         self._idle_allowed = idle_allowed
         self._last = float("-inf")
         self._strikes = 0
+        self._released = 0
         self.forgiven = False
 
-    def too_many(self, now: float, calls: int) -> bool:
-        """A ping came at `now` with so many calls open. True when it was one too many."""
+    def too_many(self, now: float, calls: int, released: int) -> bool:
+        """A ping came at `now` with so many calls open, and so many bytes sent that have waited. True when it was one
+        too many."""
         interval = self._min_interval if calls or self._idle_allowed else IDLE_PING_INTERVAL
         early = self._last + interval > now
         self._last = now
-        if self.forgiven:
+        if self.forgiven or released != self._released:
+            self._released = released
             self.forgiven = False
             self._strikes = 0
             return False

@@ -43,6 +43,8 @@ class Sender:
         # streams with output that only the connection's window holds back, in turn
         self._ready: OrderedDict[int, Stream] = OrderedDict()
         self._pending = 0
+        self.released = 0
+        """Bytes of DATA that have waited for the peer's windows and do so no more."""
 
     # -- the door ------------------------------------------------------------------------------------------------
 
@@ -245,6 +247,7 @@ class Sender:
             stream.credit -= part
             stream.queued -= part
             self._pending -= part
+            self.released += part
             most -= 1
             end = stream.ending and not queue and stream.trailers is None
             self._out += (_pack(part << 8, end, stream_id), chunk)
