@@ -17,6 +17,7 @@ import signal
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from ssl import SSLContext
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -66,16 +67,16 @@ METHODS: dict[type[Message], tuple[str, Callable[[bytes], Any]]] = {
 class ClusterMember(MemberProcess):
     """A member that can be stopped in its tracks, and that its peers reach at `advertised_url`."""
 
-    def __init__(self, data_dir: Path, *, advertised_port: int | None = None, **more: Any) -> None:
-        super().__init__(data_dir, **more)
+    def __init__(self, data_dir: Path, *, advertised_port: int | None, ssl: SSLContext | None, **more: Any) -> None:
+        super().__init__(data_dir, client_scheme="http" if ssl is None else "https", **more)
         self.advertised_port = advertised_port or self.peer_port
         self.paused = False
         self.removed = False
-        self.channel = Channel("127.0.0.1", self.client_port)
+        self.channel = Channel("127.0.0.1", self.client_port, ssl=ssl)
 
     @property
     def advertised_url(self) -> str:
-        return f"http://127.0.0.1:{self.advertised_port}"
+        return f"{self.peer_scheme}://127.0.0.1:{self.advertised_port}"
 
     @property
     def awake(self) -> bool:
@@ -102,7 +103,9 @@ class ClusterMember(MemberProcess):
 
 
 class Cluster:
-    """Members with one data directory each under `place`, and what is asked of all of them together."""
+    """Members with one data directory each under `place`, and what is asked of all of them together.
+
+    With `ssl` they are asked over TLS, with `peer_scheme` https they talk over it; certificates are in `flags`."""
 
     def __init__(
         self,
@@ -112,8 +115,12 @@ class Cluster:
         flags: Sequence[str] = (),
         proxied: bool = False,
         token: str = TOKEN,
+        ssl: SSLContext | None = None,
+        peer_scheme: str = "http",
     ) -> None:
         self.place = place
+        self._ssl = ssl
+        self._peer_scheme = peer_scheme
         self.flags = list(flags)
         self.background = Background("cluster")
         self.network: Network | None = None
@@ -339,7 +346,13 @@ class Cluster:
         number = len(self.members)
         port = free_port() if self.network is not None else None
         member = ClusterMember(
-            self.place / f"m{number}.data", command=command, name=f"m{number}", flags=self.flags, advertised_port=port
+            self.place / f"m{number}.data",
+            command=command,
+            name=f"m{number}",
+            flags=self.flags,
+            advertised_port=port,
+            ssl=self._ssl,
+            peer_scheme=self._peer_scheme,
         )
         self.members.append(member)
         if self.network is not None and port is not None:

@@ -63,7 +63,7 @@ class Heartbeat:
 
 
 class PingPolice:
-    """Counts pings that come too early. A reply of ours in between clears the count: pings near work are welcome, and so
+    """Counts pings that come too early. A reply of ours in between clears the count: pings near work are welcome. So
     they are while a large reply waits for the caller's windows, for callers measure their bandwidth with them."""
 
     __slots__ = ("_idle_allowed", "_last", "_min_interval", "_released", "_strikes", "forgiven")
