@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import shutil
+import ssl
 import subprocess
 import time
 from collections.abc import Callable, Sequence
@@ -14,12 +16,17 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
+from quorate.api.pb import rpc_pb2 as pb
 from quorate.testing.certificates import Authority, Issued
 from quorate.testing.process import Command, MemberProcess, free_port
+from quorate.transport.grpc import Channel
 
 START = Callable[..., MemberProcess]
 DAY = timedelta(days=1)
 SECONDS = 20.0
+
+PIECE, PIECES, READERS = 1_000_000, 10, 10
+NEWS = 40
 
 
 @pytest.fixture(scope="module")
@@ -233,3 +240,58 @@ def test_a_member_without_usable_certificates_ends_with_one_line(
     assert text.format(url=member.client_url) in member.log()
     assert '"level":"fatal"' in member.log()
     assert "Traceback" not in member.log()
+
+
+async def _slowest_news(member: MemberProcess, context: ssl.SSLContext) -> float:
+    """Seconds from a put to its event, at most, on a connection that carries large answers all the time."""
+    shared, other = (
+        Channel("127.0.0.1", member.client_port, ssl=context),
+        Channel("127.0.0.1", member.client_port, ssl=context),
+    )
+    loop = asyncio.get_running_loop()
+    for n in range(PIECES):
+        put = pb.PutRequest(key=b"big/%d" % n, value=b"x" * PIECE)
+        await other.unary("/etcdserverpb.KV/Put", put.SerializeToString(), timeout=SECONDS)
+    news: dict[bytes, float] = {}
+    watch = shared.stream("/etcdserverpb.Watch/Watch")
+    watch.send(pb.WatchRequest(create_request=pb.WatchCreateRequest(key=b"w")).SerializeToString())
+    assert pb.WatchResponse.FromString(await anext(aiter(watch))).created
+
+    async def listen() -> None:
+        async for answer in watch:
+            for event in pb.WatchResponse.FromString(answer).events:
+                news[event.kv.value] = loop.time()
+
+    async def read() -> None:
+        whole = pb.RangeRequest(key=b"big/", range_end=b"big0", serializable=True).SerializeToString()
+        while True:
+            assert len(await shared.unary("/etcdserverpb.KV/Range", whole, timeout=SECONDS)) > PIECES * PIECE
+
+    tasks = [loop.create_task(work()) for work in (listen, *[read] * READERS)]
+    written: dict[bytes, float] = {}
+    for n in range(NEWS):
+        value = b"%d" % n
+        written[value] = loop.time()
+        request = pb.PutRequest(key=b"w", value=value).SerializeToString()
+        await other.unary("/etcdserverpb.KV/Put", request, timeout=SECONDS)
+        await asyncio.sleep(0.05)
+    async with asyncio.timeout(SECONDS):
+        while len(news) < NEWS:  # noqa: ASYNC110 - what it waits for has no event
+            await asyncio.sleep(0.01)
+    for task in tasks:
+        assert not task.done(), task
+        task.cancel()
+    await shared.close()
+    await other.close()
+    return max(news[value] - when for value, when in written.items())
+
+
+def test_large_answers_on_a_connection_keep_no_watcher_waiting(
+    start_member: START, authority: Authority, own: Issued
+) -> None:
+    """etcd issue 15402."""
+    member = start_member(flags=serving(own), client_scheme="https")
+    context = ssl.create_default_context(cafile=authority.ca)
+    delay = asyncio.run(_slowest_news(member, context))
+    print(f"slowest event after {delay:.3f} s")
+    assert delay < 2.0
