@@ -295,3 +295,26 @@ def test_large_answers_on_a_connection_keep_no_watcher_waiting(
     delay = asyncio.run(_slowest_news(member, context))
     print(f"slowest event after {delay:.3f} s")
     assert delay < 2.0
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("scheme", ["unix", "unixs"])
+def test_clients_come_by_unix_sockets(
+    start_member: START, etcdctl: Path, authority: Authority, own: Issued, tmp_path: Path, scheme: str
+) -> None:
+    path = tmp_path / "s"
+    member = start_member(run=False)
+    urls = f"{scheme}://{path},{member.client_url}"
+    member.flags = [*serving(own), f"--listen-client-urls={urls}", f"--advertise-client-urls={urls}"]
+    member.start()
+    trust = ["--insecure-transport=false", "--insecure-skip-tls-verify"] if scheme == "unixs" else []
+    for words in (["put", "k", "v"], ["get", "k"]):
+        argv = [str(etcdctl), f"--endpoints={scheme}://{path}", *trust, *words]
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=SECONDS)
+        assert done.returncode == 0, done.stderr
+    assert done.stdout == "k\nv\n"
+    member.kill()
+    member.start()  # what it has left behind is in nobody's way
+    assert Ctl(etcdctl, member, authority.ca)("get", "k") == "k\nv\n"
+    member.stop()
+    assert not path.exists()

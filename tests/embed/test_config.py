@@ -66,7 +66,7 @@ def test_a_name_alone_makes_a_cluster_of_that_name() -> None:
         ({"logger": "capnslog"}, "--logger=capnslog is removed in v3.5"),
         ({"logger": "bad"}, 'unknown logger option "bad"'),
         ({"log_outputs": ["default", "stdout"]}, 'multi logoutput for "default" is not supported yet'),
-        ({"listen_client_urls": ["unix://localhost:2379"], "advertise_client_urls": [PEER]}, None),
+        ({"listen_peer_urls": ["unix://localhost:2380"]}, None),
     ],
 )
 def test_a_broken_rule_is_named(settings: dict[str, Any], text: str | None) -> None:

@@ -154,9 +154,9 @@ class Config:
                 urls.check_advertised(url, "--advertise-client-urls")
         except ValueError as err:
             raise ConfigError(str(err)) from None
-        for url in self.listen_peer_urls + self.listen_client_urls + self.listen_client_http_urls:
+        for url in self.listen_peer_urls + self.initial_advertise_peer_urls:
             if not url.startswith(("http://", "https://")):
-                raise ConfigError(f"listening on {url} is not built yet: only http:// and https:// are")
+                raise ConfigError(f"peers at {url} are not built yet: only at http:// and https://")
 
     def directory(self) -> Path:
         return Path(self.data_dir or f"{self.name}.etcd")

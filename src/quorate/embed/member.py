@@ -7,22 +7,21 @@ they may ask while this one still asks them. Clients are served last, once the m
 from __future__ import annotations
 
 import asyncio
-import errno
 import os
 import platform
 import socket
 import sys
-from collections.abc import Sequence
 
+from quorate.embed.binding import bind, release
 from quorate.embed.client_http import client_handler
 from quorate.embed.config import Config
 from quorate.embed.security import Security
 from quorate.etcdhttp import PeerHandler, streamed_paths
 from quorate.pkg.jsonlog import get_log
-from quorate.pkg.urls import host_port
 from quorate.server import Server, ServerConfig
 from quorate.transport.grpc import Context, GrpcServer, ServerLimits
 from quorate.transport.mux import Listener, serve
+from quorate.transport.sockets import address_name
 from quorate.transport.web import HttpRequest, HttpResponse, text_response
 from quorate.v3rpc import build_methods
 from quorate.version import ETCD_VERSION, QUORATE_VERSION
@@ -43,7 +42,7 @@ class Etcd:
         self.server: Server | None = None
         self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Gets an exception when the member must stop: a disk that fails, state that could differ from the others'."""
-        self._sockets: list[socket.socket] = []
+        self._sockets: list[tuple[str, socket.socket]] = []
         self._listeners: list[Listener] = []
 
     async def start(self) -> None:
@@ -121,12 +120,12 @@ class Etcd:
 
     def _bind(self, url: str) -> socket.socket:
         bound = bind(url)
-        self._sockets.append(bound)
+        self._sockets.append((url, bound))
         return bound
 
     def _close_sockets(self) -> None:
-        for bound in self._sockets:
-            bound.close()
+        for url, bound in self._sockets:
+            release(url, bound)
 
     def _log_start(self, settings: ServerConfig) -> None:
         log.info(
@@ -177,24 +176,5 @@ def _log_slow_call(context: Context, seconds: float) -> None:
     log.warn("request stats", time_spent=f"{seconds * 1000:.3f}ms", remote=context.peer, response_type=context.path)
 
 
-def bind(url: str) -> socket.socket:
-    """A TCP socket bound to the host and port of `url`. Raises OSError in the words of the listen call."""
-    host, port = host_port(url)
-    if host == "localhost":
-        host = "127.0.0.1"
-    bound = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
-    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        bound.bind((host, port))
-        bound.listen()
-    except OSError as err:
-        bound.close()
-        words = "address already in use" if err.errno == errno.EADDRINUSE else os.strerror(err.errno or 0).lower()
-        raise OSError(err.errno, f"listen tcp {host}:{port}: bind: {words}") from None
-    bound.setblocking(False)
-    return bound
-
-
 def _address(bound: socket.socket) -> str:
-    names: Sequence[object] = bound.getsockname()
-    return f"{names[0]}:{names[1]}"
+    return address_name(bound.getsockname())

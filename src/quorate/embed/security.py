@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from urllib.parse import urlsplit
 
 from quorate.embed.config import Config
 from quorate.pkg.jsonlog import get_log
-from quorate.pkg.urls import host_port
 from quorate.transport.tls import ClientTls, ServerTls, TlsError, TlsSettings
 from quorate.transport.tls.self_signed import ensure_self_signed
 
@@ -95,7 +95,7 @@ def _with_self_signed(settings: TlsSettings, config: Config, urls: Iterable[str]
     if not settings.empty:
         log.warn(f"ignoring {side} auto TLS since certs given")
         return settings
-    hosts = [host for url in urls if (host := host_port(url)[0])]
+    hosts = [host for url in urls if (host := urlsplit(url).hostname)] or ["localhost"]
     directory = config.directory() / FIXTURES / side
     cert, key = ensure_self_signed(directory, hosts, config.self_signed_cert_validity)
     return replace(settings, cert_file=cert, key_file=key, trust_all=True)

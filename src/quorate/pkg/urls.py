@@ -79,3 +79,9 @@ def host_port(url: str) -> tuple[str, int]:
     parts = urlsplit(url)
     assert parts.port is not None, url
     return parts.hostname or "", parts.port
+
+
+def unix_path(url: str) -> str | None:
+    """Path of the socket of a unix or unixs URL: all that follows the scheme. None for other URLs."""
+    parts = urlsplit(url)
+    return parts.netloc + parts.path if parts.scheme in ("unix", "unixs") else None

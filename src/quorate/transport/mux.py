@@ -45,6 +45,8 @@ async def serve(
     loop = asyncio.get_running_loop()
     if tls is not None:
         listener.server = Acceptor(_listen(where), tls, listener.accept)
+    elif isinstance(where, socket.socket) and where.family == socket.AF_UNIX:
+        listener.server = await loop.create_unix_server(listener.accept, sock=where, backlog=BACKLOG)
     elif isinstance(where, socket.socket):
         listener.server = await loop.create_server(listener.accept, sock=where, backlog=BACKLOG)
     else:
