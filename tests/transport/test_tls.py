@@ -18,8 +18,8 @@ from cryptography.x509 import Certificate
 from grpc_support import PREFIX, Service, until
 
 from quorate.testing.certificates import Authority, Issued
-from quorate.transport.grpc import Channel, GrpcServer
-from quorate.transport.http1_client import HttpClient
+from quorate.transport.grpc import Channel, GrpcServer, Status
+from quorate.transport.http1_client import HttpClient, HttpError
 from quorate.transport.mux import Listener, serve
 from quorate.transport.tls import ClientTls, ServerTls, TlsError, TlsSettings, acceptor
 from quorate.transport.tls.checks import common_name
@@ -106,7 +106,7 @@ async def ask(listener: Listener, settings: TlsSettings, host: str = HOST) -> st
 async def is_refused(listener: Listener, settings: TlsSettings) -> bool:
     try:
         await ask(listener, settings)
-    except Exception as error:
+    except (OSError, HttpError) as error:
         assert not isinstance(error, TimeoutError), "not refused, but left waiting"
         return True
     return False
@@ -199,6 +199,39 @@ async def test_a_caller_must_be_where_its_names_say(
         await until(lambda: len(rejections) == 4)
         assert rejections[0]["error"] == "x509: certificate is valid for 127.0.0.2, not 127.0.0.1"
         assert rejections[1]["error"] == 'tls: "127.0.0.1" does not match any of DNSNames ["nowhere.invalid"]'
+
+
+async def calls(listener: Listener, settings: TlsSettings) -> str:
+    channel = Channel(HOST, listener.port, ssl=ClientTls(settings).context())
+    try:
+        return (await channel.unary(PREFIX + "Echo", b"hi", timeout=5.0)).decode()
+    finally:
+        await channel.close()
+
+
+@pytest.mark.parametrize("kind", ["both", "grpc alone", "http alone"])
+async def test_every_listener_makes_the_same_checks(
+    own: Issued, kind: str, tmp_path: Path, rejections: list[dict[str, object]]
+) -> None:
+    """GHSA-3wh4-j44w-pg92: what is served makes no difference to who is let in."""
+    authority = Authority(tmp_path)
+    own = authority.issue("own", hosts=[HOST])
+    good, revoked = (authority.issue(name, hosts=["a.example", HOST]) for name in ("good", "revoked"))
+    misnamed = authority.issue("misnamed", hosts=["b.example", HOST])
+    misplaced = authority.issue("misplaced", hosts=["127.0.0.9", "a.example"])
+    rules = {"allowed_hostnames": ("a.example",), "check_client_address": True}
+    settings = server(own, trusted_ca_file=authority.ca, crl_file=authority.revoke(revoked), **rules)
+    methods = None if kind == "http alone" else GrpcServer(Service().methods())
+    listener = await serve((HOST, 0), methods, None if kind == "grpc alone" else web, tls=ServerTls(settings))
+    doors = [*([calls] if methods else []), *([] if kind == "grpc alone" else [ask])]
+    for door in doors:
+        assert await door(listener, client(authority, good))
+        for shown in (revoked, misnamed, misplaced, None):
+            with pytest.raises((OSError, HttpError, Status)) as caught:
+                await door(listener, client(authority, shown))
+            assert not isinstance(caught.value, TimeoutError)
+    await until(lambda: len(rejections) >= 4 * len(doors))
+    listener.close()
 
 
 async def test_an_intermediate_authority_counts(authority: Authority, own: Issued, tmp_path: Path) -> None:

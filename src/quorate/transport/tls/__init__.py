@@ -16,7 +16,7 @@ stays in use. Sessions are not resumed: every connection shows its certificate a
 """
 
 from quorate.transport.tls.acceptor import Acceptor
-from quorate.transport.tls.settings import TlsError, TlsSettings, check_versions, known_cipher_suites
+from quorate.transport.tls.settings import TlsError, TlsSettings, check_versions
 from quorate.transport.tls.sides import ClientTls, ServerTls
 
 __all__ = [
@@ -26,5 +26,4 @@ __all__ = [
     "TlsError",
     "TlsSettings",
     "check_versions",
-    "known_cipher_suites",
 ]

@@ -96,7 +96,7 @@ class Acceptor:
             names = _names(gate.certificate)
             log.warn("rejected connection", remote_addr=address_name(where), **names, error=_words(error))
             gate.abort()
-        except asyncio.CancelledError:
+        except BaseException:  # the listener is closed, or we are wrong: the connection goes in any case
             gate.abort()
             raise
         else:
