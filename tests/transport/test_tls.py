@@ -143,12 +143,15 @@ async def test_with_a_ca_its_certificates_are_let_in_and_nobody_else(
         assert await ask(listener, client(authority, friend)) == "friend"
 
 
-async def test_who_is_refused_in_the_handshake_hears_why(authority: Authority, own: Issued) -> None:
+async def test_who_is_refused_in_the_handshake_hears_why(
+    authority: Authority, own: Issued, rejections: list[dict[str, object]]
+) -> None:
     async with listening(server(own, trusted_ca_file=authority.ca)) as listener:
         context = ssl.create_default_context(cafile=authority.ca)
         with pytest.raises(ssl.SSLError, match="ALERT_CERTIFICATE_REQUIRED"):
-            reader, _ = await asyncio.open_connection(HOST, listener.port, ssl=context)
+            reader, _ = await asyncio.open_connection(HOST, listener.port, ssl=context, server_hostname="localhost")
             await reader.read()
+        await until(lambda: [told["server_name"] for told in rejections] == ["localhost"])
 
 
 @pytest.mark.parametrize("rule", ["allowed_cns", "allowed_hostnames"])

@@ -120,6 +120,15 @@ def _check_urls(side: str, listening: Iterable[str], settings: TlsSettings, cert
                 f"scheme is HTTP while --{prefix}client-cert-auth is enabled; ignoring client cert auth for this URL",
                 **where,
             )
+    if not settings.empty:
+        files = f"cert = {settings.cert_file}, key = {settings.key_file}"
+        called = f"client-cert={settings.client_cert_file}, client-key={settings.client_key_file}"
+        auth = f"client-cert-auth = {str(cert_auth).lower()}, crl-file = {settings.crl_file}"
+        log.info(
+            f"starting with {side} TLS",
+            tls_info=f"{files}, {called}, trusted-ca = {settings.trusted_ca_file}, {auth}",
+            cipher_suites=list(settings.cipher_suites),
+        )
     if (settings.allowed_cns or settings.allowed_hostnames or settings.crl_file) and not settings.asks_for_certificate:
         log.warn(f"nobody is asked for a certificate: --{prefix}trusted-ca-file is not set", side=side)
 

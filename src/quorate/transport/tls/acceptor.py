@@ -17,7 +17,7 @@ from typing import Any, cast
 
 from quorate.pkg.jsonlog import get_log
 from quorate.transport.sockets import address_name
-from quorate.transport.tls.alerts import FAILED
+from quorate.transport.tls.alerts import HANDSHAKE, Handshake
 from quorate.transport.tls.checks import Certificate, dns_names, ip_addresses
 from quorate.transport.tls.sides import ServerTls
 
@@ -86,15 +86,16 @@ class Acceptor:
             task.add_done_callback(self._greeted.discard)
 
     async def _greet(self, accepted: socket.socket, where: object) -> None:
-        gate = _Gate()
+        gate, handshake = _Gate(), Handshake()
+        HANDSHAKE.set(handshake)  # in the context of this task, and of those that it starts
         try:
             async with asyncio.timeout(HANDSHAKE_TIMEOUT):
-                await self._shake_hands(accepted, gate)
+                await self._shake_hands(accepted, gate, handshake.failed)
                 tls: ssl.SSLObject = gate.transport.get_extra_info("ssl_object")
                 await self._tls.check(tls, str(where[0]) if isinstance(where, tuple) else "")
         except OSError as error:  # TLS errors, time-outs and rejections among them
-            names = _names(gate.certificate)
-            log.warn("rejected connection", remote_addr=address_name(where), **names, error=_words(error))
+            caller = {"remote_addr": address_name(where), "server_name": handshake.server_name}
+            log.warn("rejected connection", **caller, **_names(gate.certificate), error=_words(error))
             gate.abort()
         except BaseException:  # the listener is closed, or we are wrong: the connection goes in any case
             gate.abort()
@@ -102,9 +103,7 @@ class Acceptor:
         else:
             gate.open(self._factory())
 
-    async def _shake_hands(self, accepted: socket.socket, gate: _Gate) -> None:
-        failed: asyncio.Future[ssl.SSLError] = self._loop.create_future()
-        FAILED.set(failed)  # in the context of this task and of the next one alone
+    async def _shake_hands(self, accepted: socket.socket, gate: _Gate, failed: asyncio.Future[ssl.SSLError]) -> None:
         connecting = self._loop.create_task(
             self._loop.connect_accepted_socket(
                 lambda: gate, accepted, ssl=self._tls.context(), ssl_handshake_timeout=HANDSHAKE_TIMEOUT

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import ssl
 
-from quorate.transport.tls.alerts import AlertingObject
+from quorate.transport.tls.alerts import AlertingObject, note_server_name
 from quorate.transport.tls.settings import VERSIONS, TlsError, TlsSettings, check_versions, known_cipher_suites
 
 SUITES = "@SECLEVEL=2:ECDHE+AESGCM:ECDHE+CHACHA20:ECDHE+AES:!aNULL:!eNULL:!aDSS"
@@ -16,6 +16,7 @@ def server_context(settings: TlsSettings) -> ssl.SSLContext:
     """A listener's. Raises TlsError."""
     context = _context(ssl.PROTOCOL_TLS_SERVER, settings)
     context.sslobject_class = AlertingObject
+    context.sni_callback = note_server_name
     _load_pair(context, settings.cert_file, settings.key_file)
     context.set_alpn_protocols(list(settings.protocols))
     # A resumed session would stand for a certificate that has ended meanwhile, or is wanted no more.
