@@ -70,6 +70,7 @@ class ClusterMember(MemberProcess):
     def __init__(self, data_dir: Path, *, advertised_port: int | None, ssl: SSLContext | None, **more: Any) -> None:
         super().__init__(data_dir, client_scheme="http" if ssl is None else "https", **more)
         self.advertised_port = advertised_port or self.peer_port
+        self.ssl = ssl
         self.paused = False
         self.removed = False
         self.channel = Channel("127.0.0.1", self.client_port, ssl=ssl)

@@ -211,7 +211,8 @@ class Workload:
     def _channel(self, member: int) -> Channel:
         found = self._channels.get(member)
         if found is None:
-            found = self._channels[member] = Channel("127.0.0.1", self._cluster.members[member].client_port)
+            asked = self._cluster.members[member]
+            found = self._channels[member] = Channel("127.0.0.1", asked.client_port, ssl=asked.ssl)
         return found
 
     async def _compact_often(self, dice: random.Random) -> None:
