@@ -81,7 +81,7 @@ class Ctl:
 
 @pytest.mark.real
 def test_etcdctl_works_over_tls_with_certificates_on_both_sides(
-    start_member: START, etcdctl: Path, authority: Authority, own: Issued, friend: Issued
+    start_member: START, etcdctl: Path, authority: Authority, own: Issued, friend: Issued, tmp_path: Path
 ) -> None:
     flags = serving(own, "--client-cert-auth", f"--trusted-ca-file={authority.ca}")
     member = start_member(flags=flags, client_scheme="https")
@@ -94,21 +94,15 @@ def test_etcdctl_works_over_tls_with_certificates_on_both_sides(
     big = "x" * 1_000_000
     ctl("put", "big", stdin=big)
     assert ctl("get", "big", "--print-value-only").strip() == big
-    watch = subprocess.Popen(ctl.argv(["watch", "w"]), stdout=subprocess.PIPE, text=True)
-    try:
-        assert watch.stdout is not None
-        deadline = time.monotonic() + SECONDS
-        os.set_blocking(watch.stdout.fileno(), False)
-        seen = ""
-        while "w\nnews" not in seen:
-            assert time.monotonic() < deadline, seen
-            ctl("put", "w", "news")
-            seen += watch.stdout.read() or ""
-    finally:
-        watch.kill()
-        watch.wait()
-        assert watch.stdout is not None
-        watch.stdout.close()
+    told = tmp_path / "told"
+    with told.open("wb") as out, subprocess.Popen(ctl.argv(["watch", "w"]), stdout=out) as watch:
+        try:
+            deadline = time.monotonic() + SECONDS
+            while "w\nnews" not in told.read_text():
+                assert time.monotonic() < deadline, told.read_text()
+                ctl("put", "w", "news")
+        finally:
+            watch.kill()
 
 
 @pytest.mark.real
