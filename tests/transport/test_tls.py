@@ -7,6 +7,7 @@ import contextlib
 import json
 import logging
 import os
+import socket
 import ssl
 from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
@@ -245,6 +246,37 @@ async def test_an_intermediate_authority_counts(authority: Authority, own: Issue
     async with listening(server(own, trusted_ca_file=middle.ca)) as listener:
         assert await ask(listener, client(authority, shown)) == "below"
         assert await is_refused(listener, client(authority, authority.issue("beside")))
+
+
+def resume(port: int, context: ssl.SSLContext, session: ssl.SSLSession | None) -> tuple[ssl.SSLSession | None, bytes]:
+    """One request on a connection that would go on with an earlier session; its session, and what comes back."""
+    raw = socket.create_connection((HOST, port), timeout=5)
+    try:
+        with context.wrap_socket(raw, server_hostname=HOST, session=session) as connection:
+            connection.sendall(b"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
+            answer = connection.recv(1000)
+            session = connection.session
+            connection.unwrap()  # a session of a connection that was not ended properly is no more
+            return session, answer
+    except OSError:
+        return None, b""
+
+
+@pytest.mark.parametrize("version", ["TLS1.2", "TLS1.3"])
+async def test_a_certificate_that_has_ended_is_good_for_no_more_connections(
+    authority: Authority, own: Issued, version: str, rejections: list[dict[str, object]]
+) -> None:
+    """Not even for one that goes on with a session of better days."""
+    brief = authority.issue("brief", ends=timedelta(seconds=3))
+    async with listening(server(own, trusted_ca_file=authority.ca, max_version=version)) as listener:
+        context = ClientTls(client(authority, brief)).context()
+        session, answer = await asyncio.to_thread(resume, listener.port, context, None)
+        assert answer.startswith(b"HTTP/1.1 200")
+        async with asyncio.timeout(10):
+            while answer:
+                _, answer = await asyncio.to_thread(resume, listener.port, context, session)
+        await until(lambda: len(rejections) > 0)
+        assert "certificate has expired" in str(rejections[0]["error"])
 
 
 # What becomes of the files.

@@ -12,7 +12,8 @@
 - `self_signed`  a certificate for those who bring none
 
 A file that cannot be used when a side is made is an error; one that breaks later is a warning, and what was read before
-stays in use. Sessions are not resumed: every connection shows its certificate anew.
+stays in use. No tickets are given, so that a connection shows its certificate anew; where TLS 1.2 goes on with a
+session without one, all checks but that of the CA are made again, and a new CA ends all sessions.
 """
 
 from quorate.transport.tls.acceptor import Acceptor

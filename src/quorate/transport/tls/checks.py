@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import socket
+import ssl
+import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -51,6 +53,12 @@ def check_names(certificate: Certificate, common_names: Iterable[str], hosts: It
         raise Rejected("client certificate authentication failed")
     if hosts and not any(has_name(certificate, host) for host in hosts):
         raise Rejected("client certificate authentication failed")
+
+
+def check_time(certificate: Certificate) -> None:
+    """Raises Rejected when the certificate has ended: since it was verified, in a session of TLS 1.2 that goes on."""
+    if ssl.cert_time_to_seconds(certificate["notAfter"]) < time.time():
+        raise Rejected("x509: certificate has expired")
 
 
 def check_revoked(serials: Iterable[str], revoked: frozenset[int]) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Generic, TypeVar
 
 from quorate.pkg.jsonlog import get_log
-from quorate.transport.tls.checks import check_address, check_names, check_revoked
+from quorate.transport.tls.checks import check_address, check_names, check_revoked, check_time
 from quorate.transport.tls.contexts import check_pairs, client_context, server_context, unreadable
 from quorate.transport.tls.settings import TlsError, TlsSettings
 
@@ -45,6 +45,7 @@ class ServerTls:
         certificate = tls.getpeercert()
         if not certificate:
             return
+        check_time(certificate)
         check_names(certificate, self.settings.allowed_cns, self.settings.allowed_hostnames)
         if self.settings.crl_file:
             check_revoked(_serials(tls), self._revoked.get())
