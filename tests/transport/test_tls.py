@@ -183,6 +183,9 @@ async def test_a_caller_checks_whom_it_calls(authority: Authority, own: Issued, 
     async with listening(server(elsewhere)) as listener:
         assert await is_refused(listener, client(authority))
         assert await ask(listener, TlsSettings(trust_all=True)) == ""
+    async with listening(server(authority.issue("localhost"))) as listener:
+        with pytest.raises(ssl.SSLError, match="Hostname mismatch"):  # a common name is no host
+            await ask(listener, client(authority), "localhost")
     async with listening(server(own)) as listener:
         assert await ask(listener, client(authority), "localhost") == ""
         assert await is_refused(listener, client(Authority(tmp_path, "other")))
