@@ -122,6 +122,7 @@ def test_versions_are_checked_with_the_flags(settings: dict[str, Any], text: str
             f"TLS key/cert (--peer-cert-file, --peer-key-file) must be provided for peer url {SAFE} with HTTPS scheme",
         ),
         ((f"--listen-peer-urls={SAFE}", "--peer-cert-file=x"), "KeyFile and CertFile must both be present[key: , cert"),
+        (("--client-cert-file=/nope", "--client-key-file=/nope", "--auto-tls"), "open /nope: no such file or dir"),
         ((f"--listen-client-urls={SAFE}", "--auto-tls", "--cipher-suites=foo"), 'unexpected TLS cipher suite "foo"'),
     ],
 )
