@@ -84,6 +84,18 @@ def test_every_flag_reaches_its_side(authority: Authority, own: Issued) -> None:
     assert again.peer_caller.settings.check_client_address
 
 
+def test_listeners_of_http_alone_are_encrypted_like_the_others(authority: Authority, own: Issued) -> None:
+    """GHSA-3wh4-j44w-pg92: one set of rules for all client URLs."""
+    files = (f"--cert-file={own.cert}", f"--key-file={own.key}", f"--trusted-ca-file={authority.ca}")
+    web = SAFE.replace(":2", ":3")
+    security = Security.prepare(given(*files, f"--listen-client-urls={SAFE}", f"--listen-client-http-urls={web}"))
+    assert security.client_listener(web) is security.client_listener(SAFE)
+    alone = Security.prepare(given(*files, f"--listen-client-http-urls={web}"))
+    assert alone.client_listener(web) is not None
+    with pytest.raises(TlsError, match=f"must be provided for client url {web} with HTTPS scheme"):
+        Security.prepare(given(f"--listen-client-http-urls={web}"))
+
+
 def test_the_server_is_told_that_certificates_say_who_calls() -> None:
     assert given("--client-cert-auth").server_config().client_cert_auth
     assert not given().server_config().client_cert_auth

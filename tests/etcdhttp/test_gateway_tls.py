@@ -7,7 +7,6 @@ import base64
 import json
 import shlex
 import shutil
-import ssl
 import subprocess
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from gateway_support import PATIENCE, Web, b64, until
 from quorate.etcdhttp import ClientHandler, Gateway, streamed_paths
 from quorate.transport.grpc import GrpcServer
 from quorate.transport.mux import serve
+from quorate.transport.tls import ServerTls, TlsSettings
 from quorate.v3rpc import build_methods
 
 CURL = shutil.which("curl")
@@ -24,14 +24,11 @@ pytestmark = pytest.mark.skipif(CURL is None or shutil.which("openssl") is None,
 
 
 @pytest.fixture
-def context(tmp_path: Path) -> ssl.SSLContext:
+def tls(tmp_path: Path) -> ServerTls:
     command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost"
     files = ["-keyout", str(tmp_path / "key"), "-out", str(tmp_path / "cert")]
     subprocess.run([*shlex.split(command), *files], check=True, capture_output=True)
-    made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    made.load_cert_chain(tmp_path / "cert", tmp_path / "key")
-    made.set_alpn_protocols(["h2", "http/1.1"])
-    return made
+    return ServerTls(TlsSettings(cert_file=str(tmp_path / "cert"), key_file=str(tmp_path / "key")))
 
 
 async def curl(port: int, version: str, path: str, body: str) -> asyncio.subprocess.Process:
@@ -45,13 +42,13 @@ async def curl(port: int, version: str, path: str, body: str) -> asyncio.subproc
 
 @pytest.mark.parametrize(("version", "spoken"), [("--http2", "2"), ("--http1.1", "1.1")])
 async def test_calls_and_streams_run_over_tls_on_either_http(
-    web: Web, context: ssl.SSLContext, version: str, spoken: str
+    web: Web, tls: ServerTls, version: str, spoken: str
 ) -> None:
     assert web.member.server is not None
     methods = build_methods(web.member.server)
     grpc = GrpcServer(methods)
     handler = ClientHandler(web.member.server, grpc.tallies, Gateway(methods, grpc.tallies, 1 << 21))
-    listener = await serve(("127.0.0.1", 0), grpc, handler, ssl=context, streamed=streamed_paths(methods))
+    listener = await serve(("127.0.0.1", 0), grpc, handler, tls=tls, streamed=streamed_paths(methods))
     try:
         before = len(asyncio.all_tasks())
         asked = await curl(listener.port, version, "/v3/kv/put", json.dumps({"key": b64(b"a"), "value": b64(b"1")}))
