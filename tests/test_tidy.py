@@ -17,7 +17,18 @@ SOURCE = ROOT / "src" / "quorate"
 MAX_MODULE_LINES = 400
 MAX_FUNCTION_LINES = 70
 NO_COROUTINES = ("api", "raft", "storage", "lease", "auth", "membership", "txn", "apply", "transport/http2")
-PURE = ("api", "raft", "transport/http2", "storage/mvcc", "storage/schema", "lease", "membership", "txn", "apply")
+PURE = (
+    "api",
+    "raft",
+    "transport/http2",
+    "storage/mvcc",
+    "storage/schema",
+    "lease",
+    "auth",
+    "membership",
+    "txn",
+    "apply",
+)
 IMPURE_MODULES = {
     "asyncio",
     "concurrent",

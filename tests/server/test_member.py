@@ -237,7 +237,7 @@ async def test_a_removed_member_that_is_stopped_in_time_has_not_failed(
 async def test_an_entry_nobody_can_apply_stops_the_member(start_server: StartServer) -> None:
     server = await start_server()
     with pytest.raises(errors.Stopped):
-        await server.propose("auth_enable", rpc.AuthEnableRequest())
+        await server.propose("downgrade_version_test", rpc.DowngradeVersionTestRequest())
     assert isinstance(server.failures[0], NotImplementedError)  # type: ignore[attr-defined]
 
 

@@ -139,8 +139,8 @@ async def test_who_goes_away_while_the_place_is_being_made_leaves_none(
     answered = asyncio.Event()
     propose = held.server.propose
 
-    async def held_up(*args: Any) -> Any:
-        applied = await propose(*args)
+    async def held_up(*args: Any, **more: Any) -> Any:
+        applied = await propose(*args, **more)
         await answered.wait()
         return applied
 
@@ -220,10 +220,10 @@ async def test_a_place_that_cannot_be_given_up_is_tried_again(held: Caller, monk
     propose = held.server.propose
     failures = [errors.Timeout(), errors.ProposalDropped()]
 
-    async def unlucky(*args: Any) -> Any:
+    async def unlucky(*args: Any, **more: Any) -> Any:
         if failures:
             raise failures.pop()
-        return await propose(*args)
+        return await propose(*args, **more)
 
     monkeypatch.setattr(held.server, "propose", unlucky)
     task.cancel()

@@ -114,6 +114,11 @@ AuthNotEnabled = _error("AuthNotEnabled", _C.FAILED_PRECONDITION, "authenticatio
 InvalidAuthToken = _error("InvalidAuthToken", _C.UNAUTHENTICATED, "invalid auth token")
 InvalidAuthManagement = _error("InvalidAuthManagement", _C.INVALID_ARGUMENT, "invalid auth management")
 AuthOldRevision = _error("AuthOldRevision", _C.INVALID_ARGUMENT, "revision of auth store is old")
+PasswordForNone = _error(
+    "PasswordForNone", _C.UNKNOWN, "auth: authentication failed, password was given for no password user", prefix=""
+)
+PasswordTooLong = _error("PasswordTooLong", _C.UNKNOWN, "bcrypt: password length exceeds 72 bytes", prefix="")
+TokenVerifyOnly = _error("TokenVerifyOnly", _C.UNKNOWN, "auth: token signing attempted with verify-only key", prefix="")
 
 NoLeader = _error("NoLeader", _C.UNAVAILABLE, "no leader")
 NotLeader = _error("NotLeader", _C.FAILED_PRECONDITION, "not leader")

@@ -17,6 +17,20 @@ _FIELDS = raft_internal_pb2.InternalRaftRequest.DESCRIPTOR.fields
 _TAGS = {field.name: varint(field.number << 3 | 2) for field in _FIELDS if field.message_type is not None}
 _HEADER_TAG = _TAGS.pop("header")
 _ID_TAG = b"\x08"
+_USERNAME_TAG = b"\x12"
+_REVISION_TAG = b"\x18"
+
+
+class Caller(NamedTuple):
+    """Who asks, and at which revision of the auth store that was found out. Both are checked where the entry is
+    applied."""
+
+    name: str
+    revision: int
+
+
+NOBODY = Caller("", 0)
+"""Who has shown no credentials; or nobody had to, while auth is off."""
 
 
 class Request(NamedTuple):
@@ -25,11 +39,14 @@ class Request(NamedTuple):
     kind: str
     request: Any
     request_id: int
+    caller: Caller = NOBODY
 
 
-def encode_request(kind: str, body: bytes, request_id: int) -> bytes:
+def encode_request(kind: str, body: bytes, request_id: int, caller: Caller = NOBODY) -> bytes:
     """Entry data for the serialized request `body` of `kind`, such as `put`."""
     header = _ID_TAG + varint(request_id)
+    if caller is not NOBODY:
+        header += _encode_caller(caller)
     return b"%b%b%b%b%b%b" % (_TAGS[kind], varint(len(body)), body, _HEADER_TAG, varint(len(header)), header)
 
 
@@ -40,5 +57,19 @@ def decode_request(data: bytes) -> Request:
     message = raft_internal_pb2.InternalRaftRequest.FromString(data)
     for field, value in message.ListFields():
         if field.name in _TAGS:
-            return Request(field.name, value, message.header.ID or message.ID)
+            header = message.header
+            caller = (
+                Caller(header.username, header.auth_revision) if header.username or header.auth_revision else NOBODY
+            )
+            return Request(field.name, value, header.ID or message.ID, caller)
     raise ValueError("a log entry holds a request of an unknown kind")
+
+
+def _encode_caller(caller: Caller) -> bytes:
+    name = caller.name.encode()
+    return b"%b%b%b%b" % (
+        _USERNAME_TAG + varint(len(name)) if name else b"",
+        name,
+        _REVISION_TAG if caller.revision else b"",
+        varint(caller.revision) if caller.revision else b"",
+    )

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
+from functools import partial
 from typing import Any, NamedTuple
 
+from google.protobuf.message import Message
+
 from quorate.api import errors
-from quorate.api.pb import membership_pb2
+from quorate.api.internal import NOBODY, Caller
+from quorate.api.pb import membership_pb2, raft_internal_pb2
 from quorate.api.pb import rpc_pb2 as rpc
 from quorate.apply.alarms import Alarms
+from quorate.apply.auth import auth_handlers, authenticate
+from quorate.apply.guard import Guard
 from quorate.apply.quota import Quota, cost_of
+from quorate.auth import AuthStore
 from quorate.lease import Lessor
 from quorate.membership import Cluster, Downgrade, check_not_above
 from quorate.storage.mvcc import Store
@@ -17,6 +24,10 @@ from quorate.txn import execute
 from quorate.txn.check import is_read_only
 from quorate.txn.ranges import run_range
 from quorate.version import ETCD_VERSION
+
+_REFUSED_IF_CORRUPT = frozenset(("put", "delete_range", "txn", "compaction", "lease_grant", "lease_revoke"))
+_COSTLY = frozenset(("put", "txn", "lease_grant"))
+"""Kinds that the quota counts, and alarm NOSPACE refuses."""
 
 
 class Applied(NamedTuple):
@@ -31,12 +42,19 @@ class Applied(NamedTuple):
 class Applier:
     """Applies requests to the state of one member."""
 
-    def __init__(self, store: Store, lessor: Lessor, cluster: Cluster, alarms: Alarms, quota: Quota) -> None:
+    def __init__(
+        self, store: Store, lessor: Lessor, cluster: Cluster, alarms: Alarms, quota: Quota, auth: AuthStore
+    ) -> None:
         self._store = store
         self._lessor = lessor
         self._cluster = cluster
         self._alarms = alarms
         self._quota = quota
+        self._auth = auth
+        self._guard = Guard(auth, lessor)
+        self._auth_handlers = auth_handlers(auth)
+        self._index = 0
+        """Of the entry that is applied."""
         self._handlers: dict[str, Callable[[Any, float], Applied]] = {
             "put": self._put,
             "delete_range": self._delete_range,
@@ -50,10 +68,13 @@ class Applier:
             "cluster_version_set": self._set_cluster_version,
             "cluster_member_attr_set": self._set_attributes,
             "downgrade_info_set": self._set_downgrade,
+            "authenticate": self._authenticate,
+            **{kind: partial(self._auth_request, kind) for kind in self._auth_handlers},
         }
 
-    def apply(self, kind: str, request: Any, now: float) -> Applied:
-        """Apply one request of `kind` (`api.internal`); `now` is in monotonic seconds.
+    def apply(self, kind: str, request: Any, now: float, caller: Caller = NOBODY, index: int = 0) -> Applied:
+        """Apply one request of `kind` (`api.internal`) that `caller` made, from the entry at `index`; `now` is in
+        monotonic seconds.
 
         Raises EtcdError when that is the result on every member. Anything else raised means that this member does not
         know what the others do with the entry, and must not go on: such as a request of a kind that is not built yet.
@@ -61,6 +82,9 @@ class Applier:
         handler = self._handlers.get(kind)
         if handler is None:
             raise NotImplementedError(f"a log entry holds a request this release cannot apply: {kind}")
+        if self._auth.enabled:
+            self._refuse_if_denied(kind, request, caller)
+        self._index = index
         return handler(request, now)
 
     # Keys.
@@ -144,6 +168,25 @@ class Applier:
     def _set_downgrade(self, request: membership_pb2.DowngradeInfoSetRequest, now: float) -> Applied:
         self._cluster.set_downgrade(Downgrade(request.ver, True) if request.enabled else Downgrade())
         return Applied(self._store.revision)
+
+    # Users and roles.
+
+    def _auth_request(self, kind: str, request: Message, now: float) -> Applied:
+        reply = self._auth_handlers[kind](request)
+        return Applied(self._store.revision, b"" if reply is None else reply.SerializeToString())
+
+    def _authenticate(self, request: raft_internal_pb2.InternalAuthenticateRequest, now: float) -> Applied:
+        reply = authenticate(self._auth, request, self._index, now)
+        return Applied(self._store.revision, reply.SerializeToString())
+
+    def _refuse_if_denied(self, kind: str, request: Any, caller: Caller) -> None:
+        """Raises what the caller may not, after what an alarm forbids everybody."""
+        self._guard.check_admin(kind, caller)
+        if kind in _REFUSED_IF_CORRUPT and not (kind == "txn" and is_read_only(request)):
+            self._refuse_if_corrupt()
+            if kind in _COSTLY:
+                self._admit(request)
+        self._guard.check(kind, request, caller)
 
     # What alarms and the quota forbid.
 

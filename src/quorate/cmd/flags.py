@@ -31,6 +31,7 @@ def build_flags() -> FlagSet:
     _add_logging(flags)
     _add_slow(flags)
     _add_checks(flags)
+    _add_auth(flags)
     flags.section("Unsafe and others")
     flags.add(
         "force-new-cluster",
@@ -164,6 +165,19 @@ def _add_checks(flags: FlagSet) -> None:
             Duration(default.compact_hash_check_time),
             "Time between comparisons of the hashes that compactions leave.",
         )
+
+
+def _add_auth(flags: FlagSet) -> None:
+    default = Config()
+    flags.section("Auth")
+    flags.add(
+        "auth-token",
+        parse_string,
+        default.auth_token,
+        "How callers get tokens: simple, or jwt,sign-method=M,pub-key=FILE,priv-key=FILE,ttl=T.",
+    )
+    flags.add("auth-token-ttl", parse_uint, default.auth_token_ttl, "Seconds a simple token lives after its last use.")
+    flags.add("bcrypt-cost", parse_uint, default.bcrypt_cost, "Cost of a password's hash, 4 to 31.")
 
 
 def _add_storage(flags: FlagSet) -> None:

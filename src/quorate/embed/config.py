@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from quorate.auth import DEFAULT_TOKEN_TTL, InvalidAuthOptions, SignedTokens, TokenOptions, parse_token_options
+from quorate.auth.token_options import SIMPLE
 from quorate.membership import parse_initial_cluster
 from quorate.pkg import urls
 from quorate.pkg.goflag import parse_duration
@@ -76,6 +78,9 @@ class Config:
     watch_progress_notify_interval: float = 600.0
     warning_apply_duration: float = 0.1
     warning_unary_request_duration: float = 0.3
+    auth_token: str = "simple"
+    auth_token_ttl: int = 300
+    bcrypt_cost: int = 10
     unsafe_no_fsync: bool = False
     enable_grpc_gateway: bool = True
     cors: list[str] = field(default_factory=lambda: [urls.ANY])
@@ -190,6 +195,8 @@ class Config:
             watch_progress_interval=max(self.watch_progress_notify_interval, MIN_PROGRESS_INTERVAL),
             warning_apply_duration=self.warning_apply_duration,
             warning_unary_request_duration=self.warning_unary_request_duration,
+            auth_token=self._token_options(),
+            bcrypt_cost=self.bcrypt_cost,
             unsafe_no_fsync=self.unsafe_no_fsync,
             max_learners=self.max_learners,
             release=self._release(),
@@ -203,6 +210,19 @@ class Config:
             client_cert_auth=self.client_cert_auth,
         )
 
+    def _token_options(self) -> TokenOptions:
+        try:
+            options = parse_token_options(self.auth_token, lambda path: Path(path).read_bytes())
+            if options.kind == SIMPLE:
+                return replace(options, ttl=float(self.auth_token_ttl or DEFAULT_TOKEN_TTL))
+            SignedTokens(options)  # keys that do not fit are found before any data is touched
+        except InvalidAuthOptions as err:
+            log.error("problem loading auth token options", error=err.why)
+            raise ConfigError(str(err)) from None
+        if options.unknown:
+            log.warn("unknown JWT options", keys=list(options.unknown))
+        return options
+
     def warn(self) -> None:
         """Log settings that work but that an operator should know about."""
         if not self.data_dir:
@@ -211,6 +231,8 @@ class Config:
             log.warn("quota exceeds the maximum value", quota_size_bytes=self.quota_backend_bytes)
         if self.max_request_bytes > MAX_RECOMMENDED_REQUEST:
             log.warn("exceeded recommended request limit", max_request_bytes=self.max_request_bytes)
+        if self.auth_token == SIMPLE:
+            log.warn("simple token is not cryptographically signed")
         if self.unsafe_no_fsync:
             log.warn("fsync is off: acknowledged writes are lost when this machine loses power")
 

@@ -15,7 +15,7 @@ from google.protobuf.message import Message
 
 from quorate.api import errors
 from quorate.api.encode import HeaderEncoder
-from quorate.api.internal import encode_request
+from quorate.api.internal import NOBODY, Caller, encode_request
 from quorate.api.raftpb import ConfChange, Entry, Snapshot, encode_conf_change
 from quorate.apply import Applied
 from quorate.pkg.ids import IdGenerator
@@ -61,7 +61,7 @@ class Agreement:
         """Connect what is applied, the log and the other members to raft."""
         self.state = state
         self.backend, self.cluster, self.store = state.backend, state.cluster, state.store
-        self.lessor, self.alarms, self.quota = state.lessor, state.alarms, state.quota
+        self.lessor, self.alarms, self.quota, self.auth = state.lessor, state.alarms, state.quota, state.auth
         self.raft = RaftLoop(
             self._loop,
             self.node,
@@ -125,26 +125,27 @@ class Agreement:
     def header_without_revision(self) -> bytes:
         return self._headers.encode(0, self.term)
 
-    async def propose(self, kind: str, request: Message, body: bytes | None = None) -> Applied:
+    async def propose(self, kind: str, request: Message, body: bytes | None = None, caller: Caller = NOBODY) -> Applied:
         """Agree on `request`, of a `kind` that `api.internal` knows, with the cluster; returns once it is applied here.
 
-        `body` is the request serialized, for callers that have it. Raises the EtcdError that is the result,
-        TooManyRequests, RequestTooLarge, Stopped, Timeout, ProposalDropped; DeadlineExceeded when no leader was found.
+        `body` is the request serialized, for whoever has it; `caller` is who asks. Raises the EtcdError that is
+        the result, TooManyRequests, RequestTooLarge, Stopped, Timeout, ProposalDropped; DeadlineExceeded when no leader
+        was found.
         """
-        data = self._entry_data(kind, request.SerializeToString() if body is None else body)
-        answer = self.proposals.add(data, kind, request)
+        data = self._entry_data(kind, request.SerializeToString() if body is None else body, caller)
+        answer = self.proposals.add(data, kind, request, caller)
         self.raft.propose(data)
         return await answer
 
-    async def propose_leading(self, kind: str, request: Message) -> Applied:
+    async def propose_leading(self, kind: str, request: Message, caller: Caller = NOBODY) -> Applied:
         """As `propose`, but never by way of another leader: for what only the one who leads may decide.
 
         Raises NotLeader as well.
         """
-        data = self._entry_data(kind, request.SerializeToString())
+        data = self._entry_data(kind, request.SerializeToString(), caller)
         if self.node.raft.role is not Role.LEADER:
             raise errors.NotLeader()
-        answer = self.proposals.add(data, kind, request)
+        answer = self.proposals.add(data, kind, request, caller)
         try:
             self.raft.propose_now(data)
         except ProposalDropped:
@@ -152,12 +153,12 @@ class Agreement:
             raise errors.ProposalDropped() from None
         return await answer
 
-    def _entry_data(self, kind: str, body: bytes) -> bytes:
+    def _entry_data(self, kind: str, body: bytes, caller: Caller) -> bytes:
         if self._stopping:
             raise errors.Stopped()
         if self.node.raft.log.committed - self.applied_index > MAX_APPLY_GAP:
             raise errors.TooManyRequests()
-        data = encode_request(kind, body, self.next_id())
+        data = encode_request(kind, body, self.next_id(), caller)
         if len(data) > self.config.max_request_bytes:
             raise errors.RequestTooLarge()
         return data

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from quorate.auth import TokenOptions
 from quorate.storage.backend import BATCH_INTERVAL, BATCH_LIMIT
 from quorate.version import ETCD_VERSION
 
@@ -62,6 +63,10 @@ class ServerConfig:
     """Seconds; what takes longer is told to the log: applying an entry, answering a proposal, reading a range."""
     warning_unary_request_duration: float = 0.3
     """Seconds; the same for a whole unary call."""
+    auth_token: TokenOptions = field(default_factory=TokenOptions)
+    bcrypt_cost: int = 10
+    client_cert_auth: bool = False
+    """Clients show certificates, whose common names are users to callers without a token."""
     unsafe_no_fsync: bool = False
     max_learners: int = 1
     client_cert_auth: bool = False

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
@@ -230,14 +231,20 @@ class LeaseKeeper:
         try:
             async with self._slots:
                 await self._confirm_leadership(0)
-                if self._server.lessor.is_expired(lease_id, self._loop.time()):
-                    await self._server.propose_leading("lease_revoke", rpc_pb2.LeaseRevokeRequest(ID=lease_id))
+                while self._server.lessor.is_expired(lease_id, self._loop.time()):
+                    with suppress(errors.AuthOldRevision):  # a user was changed meanwhile
+                        await self._revoke_as_root(lease_id)
         except (errors.LeaseNotFound, errors.NotPrimaryLessor):
             pass  # somebody was quicker; or it is not for this member to say
         except errors.EtcdError as err:
             log.warn("failed to revoke an expired lease", lease_id=f"{lease_id:016x}", error=str(err))
         finally:
             self._revoking.pop(lease_id, None)
+
+    async def _revoke_as_root(self, lease_id: int) -> None:
+        """Members of other releases, too, ask who revokes a lease that holds keys."""
+        request = rpc_pb2.LeaseRevokeRequest(ID=lease_id)
+        await self._server.propose_leading("lease_revoke", request, self._server.auth.root())
 
     async def _propose_checkpoints(self) -> None:
         try:

@@ -15,6 +15,7 @@ from quorate.pkg.jsonlog import get_log
 from quorate.server.agreement import Agreement
 from quorate.server.backups import Backups
 from quorate.server.bootstrap import Booted, boot, has_log
+from quorate.server.callers import Callers
 from quorate.server.clock import Clock
 from quorate.server.compactor import AutoCompactor
 from quorate.server.config import ServerConfig
@@ -115,6 +116,7 @@ class Server(Agreement):
             raise
 
     def _build_rooms(self, booted: Booted) -> None:
+        self.callers = Callers(self)
         self.members = Members(self)
         self.versions = Versions(self)
         self.leases = LeaseKeeper(self)
@@ -206,6 +208,7 @@ class Server(Agreement):
         self.jobs.stop()
         self.watch_sync.stop()
         self.leadership.stop()
+        self.callers.stop()
         self._clock.stop()
         for task in self._tasks:
             task.cancel()
@@ -295,6 +298,7 @@ class Server(Agreement):
         self.backend.flush()
         self.leases.tick(now)
         self.leader_watch.tick(now)
+        self.callers.tick(now)
         self._space.look()
         self.watch_sync.poke()
         self.raft.poke()
@@ -307,6 +311,7 @@ class Server(Agreement):
 
     def _applied(self, last: Entry) -> None:
         self.logs.applied(last)
+        self.callers.applied(last.index)
 
     def _install(self, snapshot: Snapshot) -> None:
         self.snapshots.release_views()
@@ -315,6 +320,7 @@ class Server(Agreement):
         self.peers.update()
         self._resume_compaction()
         self.reads.applied(self.applied_index)
+        self.callers.applied(self.applied_index)
         self.logs.installed(snapshot.index)
         self.snapshots.close_aside(remove_superseded(self.config.snap_dir, snapshot.index, self.world.files))
         self.watch_sync.poke()

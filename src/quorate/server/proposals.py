@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from quorate.api.errors import EtcdError
+from quorate.api.internal import NOBODY, Caller
 from quorate.apply import Applied
 from quorate.server.answer import Answer
 
@@ -18,11 +19,12 @@ from quorate.server.answer import Answer
 class Proposal:
     """One request on its way through the log."""
 
-    __slots__ = ("answer", "kind", "made_at", "request")
+    __slots__ = ("answer", "caller", "kind", "made_at", "request")
 
-    def __init__(self, kind: str, request: Any, made_at: float, answer: Answer[Applied]) -> None:
+    def __init__(self, kind: str, request: Any, caller: Caller, made_at: float, answer: Answer[Applied]) -> None:
         self.kind = kind
         self.request = request
+        self.caller = caller
         self.made_at = made_at
         self.answer = answer
 
@@ -47,11 +49,13 @@ class Proposals:
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def add(self, data: bytes, kind: str, request: Any, patient: bool = False) -> Answer[Applied]:
+    def add(
+        self, data: bytes, kind: str, request: Any, caller: Caller = NOBODY, *, patient: bool = False
+    ) -> Answer[Applied]:
         """The answer to `data`, to be awaited. Whoever waits may be cancelled; the entry is applied all the same."""
         answer: Answer[Applied] = Answer(self._loop)
         kept = self._patient if patient else self._waiting
-        kept[data] = Proposal(kind, request, self._loop.time(), answer)
+        kept[data] = Proposal(kind, request, caller, self._loop.time(), answer)
         return answer
 
     def take(self, data: bytes) -> Proposal | None:

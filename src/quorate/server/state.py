@@ -16,6 +16,7 @@ from quorate.api import errors
 from quorate.api.internal import decode_request
 from quorate.api.raftpb import ConfChange, Entry, EntryType, Snapshot, decode_conf_change
 from quorate.apply import Alarms, Applied, Applier, Quota
+from quorate.auth import AuthStore, SimpleTokens
 from quorate.lease import Lessor
 from quorate.membership import check_not_above
 from quorate.pkg.jsonlog import get_log
@@ -55,10 +56,11 @@ class State:
         self.store.restore()
         log.info("kvstore restored", current_rev=self.store.revision, compact_rev=self.store.compacted_revision)
         self.alarms = Alarms(schema.AlarmRecords(self.backend))
+        self.auth = AuthStore(self.backend, SimpleTokens(config.auth_token.ttl))
         self.quota = Quota(config.quota_backend_bytes, self.backend.size_in_use)
         self.conf_state = booted.conf_state
         self.applied_index = booted.applied_index
-        self._applier = Applier(self.store, self.lessor, self.cluster, self.alarms, self.quota)
+        self._applier = Applier(self.store, self.lessor, self.cluster, self.alarms, self.quota, self.auth)
         self._lease_extension = config.election_timeout
         self._proposals = proposals
         self._run_job = run_job
@@ -103,10 +105,10 @@ class State:
         result: Result
         try:
             if proposal is not None:
-                result = self._applier.apply(proposal.kind, proposal.request, now)
+                result = self._applier.apply(proposal.kind, proposal.request, now, proposal.caller, entry.index)
             else:
-                kind, request, _ = decode_request(entry.data)
-                result = self._applier.apply(kind, request, now)
+                kind, request, _, caller = decode_request(entry.data)
+                result = self._applier.apply(kind, request, now, caller, entry.index)
         except errors.EtcdError as err:
             if isinstance(err, errors.NoSpace):
                 self._no_space()
@@ -147,6 +149,7 @@ class State:
         self.lessor.restore()
         self.store.restore()
         self.alarms.reload()
+        self.auth.reload(self.backend)
         self.cluster.reload(self.backend)
         applied = schema.get_applied(self.backend)
         assert applied.index == snapshot.index, f"database at entry {applied.index}, its snapshot at {snapshot.index}"

@@ -18,6 +18,8 @@ class World:
 
     files: Files = OS_FILES
     rng: random.Random = field(default_factory=random.Random)
+    secrets: random.Random = field(default_factory=random.SystemRandom)
+    """Dice for tokens and salts, which nobody must be able to guess."""
     open_backend: Callable[..., Backend] = Backend.open
     load: Load = load
     make_writer: Callable[[WAL], WalWriter] = WalWriter

@@ -29,7 +29,7 @@ class Election:
 
     async def campaign(self, request: election_pb2.CampaignRequest, context: Context) -> bytes:
         with as_unknown():
-            lease_id = await self._queue.session(request.lease)
+            lease_id = await self._queue.session(request.lease, context)
             place = await self._queue.join(request.name, lease_id, request.value, context)
             if place.value != request.value:
                 try:
@@ -38,7 +38,7 @@ class Election:
                     self._queue.leave(place)
                     raise
             try:
-                await self._queue.wait(place)
+                await self._queue.wait(place, context)
             except PlaceLost:
                 raise errors.ElectionNotLeader() from None
         leader = election_pb2.LeaderKey(name=request.name, key=place.key, rev=place.created, lease=lease_id)
@@ -47,7 +47,7 @@ class Election:
     async def proclaim(self, request: election_pb2.ProclaimRequest, context: Context) -> bytes:
         with as_unknown():
             leader = _leader_of(request)
-            lease_id = await self._queue.session(leader.lease)
+            lease_id = await self._queue.session(leader.lease, context)
             header = await self._say(leader.key, leader.rev, request.value, lease_id, context)
         return election_pb2.ProclaimResponse(header=header).SerializeToString()
 
@@ -62,7 +62,7 @@ class Election:
     async def leader(self, request: election_pb2.LeaderRequest, context: Context) -> bytes:
         with as_unknown():
             await self._server.fresh()
-            found = self._queue.first(request.name)
+            found = await self._queue.first(request.name, context)
             if found is None:
                 raise errors.ElectionNoLeader()
         return self._header() + election_pb2.LeaderResponse(kv=found).SerializeToString()
@@ -101,7 +101,7 @@ class _Observation:
     async def follow(self) -> None:
         """Send the present leader, or the first to come, and each new value of its key; return when the key is gone, or
         when too much was missed."""
-        kv = self._queue.first(self._name)
+        kv = await self._queue.first(self._name, self._stream.context)
         if kv is not None:
             self._send(self._store.revision, kv)
             start = 0

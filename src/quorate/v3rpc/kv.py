@@ -6,14 +6,16 @@ import time
 from collections.abc import Awaitable, Coroutine
 from typing import Any
 
-from quorate.api import encode
+from quorate.api import encode, errors
 from quorate.api.errors import Code
 from quorate.api.pb import kv_pb2, rpc_pb2
+from quorate.auth import NOBODY
 from quorate.server import Server
 from quorate.transport.grpc import Context, Status, Stream
 from quorate.txn import check
 from quorate.txn.execute import read_txn
 from quorate.txn.ranges import Ranged, is_plain_get, run_range
+from quorate.v3rpc.door import Door
 
 FIRST_CHUNK_KEYS = 10
 """Keys in the first message of a RangeStream, before the sizes of its messages are known."""
@@ -25,8 +27,10 @@ class KV:
     Writes take the request's own bytes beside it: they go into the log as they came.
     """
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server, door: Door) -> None:
         self._server = server
+        self._door = door
+        self._auth = server.auth
         self._store = server.store
         self._header = server.header
         self._slow = server.slow
@@ -36,11 +40,18 @@ class KV:
     def range(self, request: rpc_pb2.RangeRequest, context: Context) -> bytes | Coroutine[Any, Any, bytes]:
         check.check_range(request)
         if request.serializable or (barrier := self._server.read_barrier()) is None:
-            return self._range(request)
-        return self._range_behind(barrier, request)
+            return self._range_as(request, context) if self._auth.enabled else self._range(request)
+        return self._range_behind(barrier, request, context)
 
-    async def _range_behind(self, barrier: Awaitable[None], request: rpc_pb2.RangeRequest) -> bytes:
+    async def _range_behind(self, barrier: Awaitable[None], request: rpc_pb2.RangeRequest, context: Context) -> bytes:
         await barrier
+        if self._auth.enabled:
+            return await self._range_as(request, context)
+        return self._range(request)
+
+    async def _range_as(self, request: rpc_pb2.RangeRequest, context: Context) -> bytes:
+        """Who calls is found out last, so that nothing can change between the permission and the read."""
+        await self._door.check_read(context, request.key, request.range_end)
         return self._range(request)
 
     def _range(self, request: rpc_pb2.RangeRequest) -> bytes:
@@ -59,13 +70,15 @@ class KV:
         request, body = received
         self._server.check_quota(request)
         check.check_put(request)
-        applied = await self._server.propose("put", request, body)
+        caller = await self._door.find(context) if self._auth.enabled else NOBODY
+        applied = await self._server.propose("put", request, body, caller)
         return self._header(applied.revision) + applied.body
 
     async def delete_range(self, received: tuple[rpc_pb2.DeleteRangeRequest, bytes], context: Context) -> bytes:
         request, body = received
         check.check_delete_range(request)
-        applied = await self._server.propose("delete_range", request, body)
+        caller = await self._door.find(context) if self._auth.enabled else NOBODY
+        applied = await self._server.propose("delete_range", request, body, caller)
         return self._header(applied.revision) + applied.body
 
     async def txn(self, received: tuple[rpc_pb2.TxnRequest, bytes], context: Context) -> bytes:
@@ -75,12 +88,16 @@ class KV:
         if check.is_read_only(request):
             if not check.is_serializable(request):
                 await self._server.fresh()
+            if self._auth.enabled:
+                self._door.guard.check_txn(request, await self._door.find(context))
             revision, found = read_txn(self._store, request)
             return self._header(revision) + found
-        applied = await self._server.propose("txn", request, body)
+        caller = await self._door.find(context) if self._auth.enabled else NOBODY
+        applied = await self._server.propose("txn", request, body, caller)
         return self._header(applied.revision) + applied.body
 
     async def compact(self, request: rpc_pb2.CompactionRequest, context: Context) -> bytes:
+        await self._door.require_admin(context)
         await self._server.compact(request)
         return self._header(0)
 
@@ -91,6 +108,7 @@ class KV:
         _check_streamable(request)
         if not request.serializable:
             await self._server.fresh()
+        await self._door.check_read(stream.context, request.key, request.range_end)
         if request.count_only:
             stream.send(self._last_message(run_range(self._store, request)))
             return
@@ -102,7 +120,10 @@ class KV:
         left = max(request.limit, 0)
         size = FIRST_CHUNK_KEYS
         first: Ranged | None = None
+        auth_revision = self._auth.revision
         while True:
+            if self._auth.enabled and self._auth.revision != auth_revision:
+                raise errors.AuthOldRevision()
             chunk.limit = min(size, left) if left else size
             ranged = run_range(self._store, chunk, counted=first is None)
             if first is None:

@@ -6,6 +6,7 @@ from quorate.api import errors
 from quorate.api.pb import rpc_pb2
 from quorate.server import Server
 from quorate.transport.grpc import Context, Stream
+from quorate.v3rpc.door import Door
 
 _POSITIVE = (1 << 63) - 1
 
@@ -13,25 +14,31 @@ _POSITIVE = (1 << 63) - 1
 class Lease:
     """Handlers take a decoded request and return an encoded reply; errors are raised."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server, door: Door) -> None:
         self._server = server
+        self._door = door
+        self._auth = server.auth
         self._header = server.header
 
     async def grant(self, request: rpc_pb2.LeaseGrantRequest, context: Context) -> bytes:
         self._server.check_quota(request)
+        caller = await self._door.require(context)
         while request.ID == 0:
             request.ID = self._server.next_id() & _POSITIVE
-        applied = await self._server.propose("lease_grant", request)
+        applied = await self._server.propose("lease_grant", request, caller=caller)
         return self._header(applied.revision) + applied.body
 
     async def revoke(self, request: rpc_pb2.LeaseRevokeRequest, context: Context) -> bytes:
-        applied = await self._server.propose("lease_revoke", request)
+        caller = await self._door.require(context)
+        applied = await self._server.propose("lease_revoke", request, caller=caller)
         return self._header(applied.revision)
 
     async def keep_alive(self, stream: Stream) -> None:
         """Renew what is asked for until the client has no more; a lease that is gone answers with TTL 0."""
         while (request := await stream.receive()) is not None:
             header = self._header(0)
+            if self._auth.enabled:
+                await self._check_renewal(request.ID, stream.context)
             try:
                 ttl = await self._server.leases.renew(request.ID)
             except errors.LeaseNotFound:
@@ -39,8 +46,19 @@ class Lease:
             stream.send(header + rpc_pb2.LeaseKeepAliveResponse(ID=request.ID, TTL=ttl).SerializeToString())
             await stream.drain()
 
+    async def _check_renewal(self, lease_id: int, context: Context) -> None:
+        """Raises UserEmpty, PermissionDenied, AuthOldRevision, InvalidAuthToken, TimeoutWaitApplied."""
+        await self._server.leases.catch_up()
+        self._door.guard.check_lease_write(lease_id, await self._door.require(context))
+
     async def time_to_live(self, request: rpc_pb2.LeaseTimeToLiveRequest, context: Context) -> bytes:
+        caller = await self._door.require(context)
+        if request.keys:
+            self._door.guard.check_lease_read(request.ID, caller)
         found = await self._server.leases.time_to_live(request.ID, request.keys)
+        if self._auth.enabled and found is not None:
+            for key in found.keys:  # the leader may know of more; and the caller may have lost a permission meanwhile
+                self._auth.check_read(caller, key)
         reply = rpc_pb2.LeaseTimeToLiveResponse(ID=request.ID, TTL=-1)
         if found is not None:
             reply.TTL = found.ttl
@@ -50,6 +68,10 @@ class Lease:
 
     async def leases(self, request: rpc_pb2.LeaseLeasesRequest, context: Context) -> bytes:
         await self._server.fresh()
+        caller = await self._door.require(context)
         ids = self._server.leases.ids()
+        if self._auth.enabled:
+            for lease_id in ids:
+                self._door.guard.check_lease_read(lease_id, caller)
         reply = rpc_pb2.LeaseLeasesResponse(leases=[rpc_pb2.LeaseStatus(ID=lease_id) for lease_id in ids])
         return self._header(0) + reply.SerializeToString()

@@ -20,10 +20,10 @@ class Lock:
 
     async def lock(self, request: lock_pb2.LockRequest, context: Context) -> bytes:
         with as_unknown():
-            lease_id = await self._queue.session(request.lease)
+            lease_id = await self._queue.session(request.lease, context)
             place = await self._queue.join(request.name, lease_id, b"", context)
             try:
-                revision = await self._queue.wait(place)
+                revision = await self._queue.wait(place, context)
             except PlaceLost:
                 raise errors.MutexSessionExpired() from None
         return self._header(revision) + encode.field(b"\x12", place.key)

@@ -16,6 +16,7 @@ from quorate.server.snapshots import SnapshotReplaced
 from quorate.server.transfer import move_leader
 from quorate.storage.backend import DefragmentError
 from quorate.transport.grpc import Context, Status, Stream
+from quorate.v3rpc.door import Door
 
 CHUNK_BYTES = 1 << 15
 """Bytes of a snapshot in a message."""
@@ -24,11 +25,13 @@ CHUNK_BYTES = 1 << 15
 class Maintenance:
     """Handlers take a decoded request and return an encoded reply; errors are raised."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server, door: Door) -> None:
         self._server = server
+        self._door = door
         self._header = server.header
 
     async def status(self, request: rpc_pb2.StatusRequest, context: Context) -> bytes:
+        await self._door.require(context)
         server = self._server
         downgrade = server.cluster.downgrade
         reply = rpc_pb2.StatusResponse(
@@ -48,10 +51,12 @@ class Maintenance:
         return self._header(0) + reply.SerializeToString()
 
     async def hash(self, request: rpc_pb2.HashRequest, context: Context) -> bytes:
+        await self._door.require_admin(context)
         value = await self._server.hash()
         return self._header(0) + rpc_pb2.HashResponse(hash=value).SerializeToString()
 
     async def hash_kv(self, request: rpc_pb2.HashKVRequest, context: Context) -> bytes:
+        await self._door.require_admin(context)
         found = await self._server.hash_kv(request.revision)
         reply = rpc_pb2.HashKVResponse(
             hash=found.hash, compact_revision=found.compact_revision, hash_revision=found.revision
@@ -65,11 +70,16 @@ class Maintenance:
             or (activates and request.alarm not in rpc_pb2.AlarmType.values())  # members that are etcd would end of it
         ):
             raise errors.UnknownMethod()
+        if request.action == rpc_pb2.AlarmRequest.GET:
+            await self._door.require(context)
+        else:
+            await self._door.require_admin(context)
         applied = await self._server.propose("alarm", request)
         return self._header(applied.revision) + applied.body
 
     async def snapshot(self, request: rpc_pb2.SnapshotRequest, stream: Stream) -> None:
         """The database as a bbolt file in chunks, then the SHA-256 of all of them. No message has a header."""
+        await self._door.require_admin(stream.context)
         try:
             async with self._server.backups.make() as backup:
                 await _send_backup(backup, stream)
@@ -79,6 +89,7 @@ class Maintenance:
             raise Status(Code.UNKNOWN, f"cannot make a snapshot: {err}") from err
 
     async def defragment(self, request: rpc_pb2.DefragmentRequest, context: Context) -> bytes:
+        await self._door.require_admin(context)
         try:
             await self._server.defragmenter.defragment()
         except DefragmentError as err:
@@ -86,10 +97,12 @@ class Maintenance:
         return rpc_pb2.DefragmentResponse().SerializeToString()
 
     async def move_leader(self, request: rpc_pb2.MoveLeaderRequest, context: Context) -> bytes:
+        await self._door.require_admin(context)
         await move_leader(self._server, request.targetID, self._server.config.request_timeout)
         return rpc_pb2.MoveLeaderResponse().SerializeToString()
 
     async def downgrade(self, request: rpc_pb2.DowngradeRequest, context: Context) -> bytes:
+        await self._door.require_admin(context)
         versions = self._server.versions
         match request.action:
             case rpc_pb2.DowngradeRequest.VALIDATE:

@@ -28,6 +28,7 @@ from quorate.server import Server
 from quorate.storage.mvcc import WatchBatch
 from quorate.transport.grpc import Context, Status
 from quorate.txn.ranges import Ranged, run_range
+from quorate.v3rpc.door import Door
 from quorate.v3rpc.kv import KV
 
 log = get_log(__name__)
@@ -59,13 +60,14 @@ class PlaceLost(Exception):
 class Queue:
     """All queues of one member's store."""
 
-    def __init__(self, server: Server, kv: KV) -> None:
+    def __init__(self, server: Server, kv: KV, door: Door) -> None:
         self._server = server
+        self._door = door
         self._store = server.store
         self._kv = kv
         self._seats: dict[tuple[bytes, int], _Seat] = {}
 
-    async def session(self, lease_id: int) -> int:
+    async def session(self, lease_id: int, context: Context) -> int:
         """The lease to hold a key with: the caller's, or a new one."""
         if lease_id:
             return lease_id
@@ -73,7 +75,7 @@ class Queue:
         while request.ID == 0:
             request.ID = self._server.next_id() & _POSITIVE
         self._server.check_quota(request)
-        await self._server.propose("lease_grant", request)
+        await self._server.propose("lease_grant", request, caller=await self._door.require(context))
         return request.ID
 
     async def join(self, name: bytes, lease_id: int, value: bytes, context: Context) -> Place:
@@ -88,19 +90,20 @@ class Queue:
             self._server.spawn(self._undo(joining))
             raise
 
-    async def wait(self, place: Place) -> int:
-        """Return when nobody is ahead; the revision at which that was seen. A caller who goes away gives up the place,
-        unless another call of the same lease on this member still waits for it or was told that it is first.
+    async def wait(self, place: Place, context: Context) -> int:
+        """Return when nobody is ahead; the revision at which that was seen. A caller who goes away, or may not see the
+        queue any more, gives up the place, unless another call of the same lease on this member still waits for it or
+        was told that it is first.
 
-        Raises PlaceLost, Stopped.
+        Raises PlaceLost, Stopped, and what a refused read raises.
         """
         seat = self._seats.setdefault((place.key, place.created), _Seat())
         seat.callers += 1
         try:
-            revision = await self._until_first(place)
+            revision = await self._until_first(place, context)
             seat.taken = True
             return revision
-        except asyncio.CancelledError:
+        except (asyncio.CancelledError, errors.EtcdError):
             if seat.callers == 1 and not seat.taken:
                 self.leave(place)
             raise
@@ -117,9 +120,10 @@ class Queue:
         """A txn as if the caller had sent it."""
         return rpc_pb2.TxnResponse.FromString(await self._kv.txn((request, request.SerializeToString()), context))
 
-    def first(self, name: bytes) -> kv_pb2.KeyValue | None:
-        """Who holds `name`, by this member's store."""
+    async def first(self, name: bytes, context: Context) -> kv_pb2.KeyValue | None:
+        """Who holds `name`, by this member's store. Raises what a refused read raises."""
         prefix = prefix_of(name)
+        await self._door.check_read(context, prefix, end_of(prefix))
         request = rpc_pb2.RangeRequest(
             key=prefix,
             range_end=end_of(prefix),
@@ -134,6 +138,9 @@ class Queue:
         key = prefix + b"%x" % lease_id
         request = if_created(0, rpc_pb2.PutRequest(key=key, value=value, lease=lease_id))
         request.failure.add(request_range=rpc_pb2.RangeRequest(key=key))
+        if self._door.auth.enabled:  # who may not see who is ahead must not stand in the queue
+            queue = rpc_pb2.RangeRequest(key=prefix, range_end=end_of(prefix), limit=1, keys_only=True)
+            request.success.add(request_range=queue)
         reply = await self.change(request, context)
         revision = reply.header.revision
         if reply.succeeded:
@@ -147,9 +154,10 @@ class Queue:
             if place.made:  # what was there before has an owner who may still want it
                 await self._give_up(place)
 
-    async def _until_first(self, place: Place) -> int:
+    async def _until_first(self, place: Place, context: Context) -> int:
         revision = place.revision  # taking the place was agreed on, and so as good as a linearizable read
         while True:
+            await self._door.check_read(context, place.prefix, end_of(place.prefix))
             self._check(place)
             ahead = self._ahead(place)
             if ahead is not None:
@@ -197,7 +205,7 @@ class Queue:
         request = if_created(place.created, rpc_pb2.DeleteRangeRequest(key=place.key))
         while True:
             try:
-                await self._server.propose("txn", request)
+                await self._server.propose("txn", request, caller=self._server.auth.root())
                 return
             except errors.Stopped:
                 return

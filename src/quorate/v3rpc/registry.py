@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, NoReturn
+from typing import Any
 
 from google.protobuf.message import Message
 
 from quorate.api import errors
-from quorate.api.errors import Code
 from quorate.api.pb import election_pb2, health_pb2, lock_pb2, rpc_pb2
 from quorate.server import Server
-from quorate.transport.grpc import Bidi, Context, Metadata, Method, ServerStreaming, Status, Stream, Unary
+from quorate.transport.grpc import Bidi, Context, Metadata, Method, ServerStreaming, Stream, Unary
+from quorate.v3rpc.auth import Auth
 from quorate.v3rpc.cluster import Cluster
+from quorate.v3rpc.door import Door
 from quorate.v3rpc.election import Election
 from quorate.v3rpc.health import Health
 from quorate.v3rpc.kv import KV
@@ -31,34 +32,12 @@ MAX_HARMLESS = 1024
 
 UnaryHandler = Callable[[Any, Context], bytes | Coroutine[Any, Any, bytes]]
 
-NOT_BUILT = {
-    "etcdserverpb.Auth": (
-        "AuthEnable",
-        "AuthDisable",
-        "AuthStatus",
-        "Authenticate",
-        "UserAdd",
-        "UserGet",
-        "UserList",
-        "UserDelete",
-        "UserChangePassword",
-        "UserGrantRole",
-        "UserRevokeRole",
-        "RoleAdd",
-        "RoleGet",
-        "RoleList",
-        "RoleDelete",
-        "RoleGrantPermission",
-        "RoleRevokePermission",
-    ),
-}
-"""Calls of the API that this release does not serve. They say so, rather than look like a wrong address."""
-
 
 def build_methods(server: Server) -> Mapping[str, Method]:
     """Every method this member answers, by full name."""
-    kv, watch, lease = KV(server), Watch(server), Lease(server)
-    cluster, maintenance, health = Cluster(server), Maintenance(server), Health()
+    door = Door(server)
+    kv, watch, lease = KV(server, door), Watch(server, door), Lease(server, door)
+    cluster, maintenance, health = Cluster(server, door), Maintenance(server, door), Health()
     rules = _Rules(server)
 
     def unary(request: type[Message], handle: UnaryHandler) -> Unary:
@@ -113,16 +92,15 @@ def build_methods(server: Server) -> Mapping[str, Method]:
             health_pb2.HealthCheckRequest.FromString, rules.guard_stream(health.watch)
         ),
     }
-    methods |= _build_queues(server, kv, rules)
-    for service, names in NOT_BUILT.items():
-        for name in names:
-            methods[f"/{service}/{name}"] = Unary(bytes, _not_built(service, name))
+    methods |= _build_queues(server, kv, door, rules)
+    for name, (request, handle) in Auth(server, door).handlers().items():
+        methods[f"/etcdserverpb.Auth/{name}"] = unary(request, handle)
     return methods
 
 
-def _build_queues(server: Server, kv: KV, rules: _Rules) -> dict[str, Method]:
+def _build_queues(server: Server, kv: KV, door: Door, rules: _Rules) -> dict[str, Method]:
     """Locks and elections: they stand in the same queues."""
-    queue = Queue(server, kv)
+    queue = Queue(server, kv, door)
     lock, election = Lock(server, kv, queue), Election(server, queue)
 
     def unary(request: type[Message], handle: UnaryHandler) -> Unary:
@@ -234,10 +212,3 @@ def _in_task(handle: Callable[[Any, Context], Coroutine[Any, Any, bytes]]) -> Un
             raise
 
     return run
-
-
-def _not_built(service: str, name: str) -> UnaryHandler:
-    async def refuse(request: Any, context: Context) -> NoReturn:
-        raise Status(Code.UNIMPLEMENTED, f"quorate: {service}/{name} is not built yet")
-
-    return refuse

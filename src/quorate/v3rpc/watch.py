@@ -13,24 +13,34 @@ import asyncio
 from collections.abc import Sequence
 
 from quorate.api import encode, errors
+from quorate.api.errors import Code
 from quorate.api.pb import rpc_pb2
 from quorate.server import Server
 from quorate.storage.mvcc import STREAM_ID, WatchBatch, WatcherDuplicateId, WatcherRangeEmpty
 from quorate.transport.grpc import Stream
+from quorate.v3rpc.door import Door
 
 MAX_PENDING = 4 * 1024 * 1024
 """Bytes queued for a client that does not read, before its events are parked in the store and its requests wait."""
+
+_CODE_NAMES = {
+    Code.INVALID_ARGUMENT: "InvalidArgument",
+    Code.PERMISSION_DENIED: "PermissionDenied",
+    Code.UNAUTHENTICATED: "Unauthenticated",
+}
+"""Codes with which a caller may be refused, as the reason of a refused watcher spells them."""
 
 _NOPUT = rpc_pb2.WatchCreateRequest.NOPUT
 _NODELETE = rpc_pb2.WatchCreateRequest.NODELETE
 
 
 class Watch:
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server, door: Door) -> None:
         self._server = server
+        self._door = door
 
     async def watch(self, stream: Stream) -> None:
-        call = WatchCall(self._server, stream)
+        call = WatchCall(self._server, self._door, stream)
         try:
             await call.run()
         finally:
@@ -40,8 +50,9 @@ class Watch:
 class WatchCall:
     """One stream. Is the sink that the store delivers to."""
 
-    def __init__(self, server: Server, stream: Stream) -> None:
+    def __init__(self, server: Server, door: Door, stream: Stream) -> None:
         self._server = server
+        self._door = door
         self._stream = stream
         self._watchers = server.store.watch_stream(self)
         self._fragmenting: set[int] = set()
@@ -55,7 +66,7 @@ class WatchCall:
         while (request := await self._stream.receive()) is not None:
             match request.WhichOneof("request_union"):
                 case "create_request":
-                    self._create(request.create_request)
+                    await self._create(request.create_request)
                 case "cancel_request":
                     self._cancel(request.cancel_request.watch_id)
                 case "progress_request":
@@ -92,12 +103,18 @@ class WatchCall:
         for number, piece in enumerate(pieces, 1):
             self._stream.send(encode.watch_response(header, batch.watch_id, piece, fragment=number < len(pieces)))
 
-    def _create(self, request: rpc_pb2.WatchCreateRequest) -> None:
+    async def _create(self, request: rpc_pb2.WatchCreateRequest) -> None:
         """Open a watcher; the reply goes out before any event of it."""
+        key = request.key or b"\0"
+        try:
+            await self._door.check_read(self._stream.context, key, request.range_end)
+        except errors.EtcdError as err:
+            self._refuse(f"rpc error: code = {_CODE_NAMES[err.code]} desc = {err.text}")
+            return
         try:
             watch_id = self._watchers.watch(
                 request.watch_id,
-                request.key or b"\0",
+                key,
                 request.range_end,
                 request.start_revision,
                 no_put=_NOPUT in request.filters,
@@ -105,7 +122,7 @@ class WatchCall:
                 prev_kv=request.prev_kv,
             )
         except (WatcherDuplicateId, WatcherRangeEmpty, errors.Compacted) as err:
-            self._send(watch_id=STREAM_ID, created=True, canceled=True, cancel_reason=str(err))
+            self._refuse(str(err))
             return
         if request.fragment:
             self._fragmenting.add(watch_id)
@@ -114,6 +131,9 @@ class WatchCall:
             self._start_progress_timer()
         self._send(watch_id=watch_id, created=True)
         self._server.watch_sync.poke()
+
+    def _refuse(self, reason: str) -> None:
+        self._send(watch_id=STREAM_ID, created=True, canceled=True, cancel_reason=reason)
 
     def _cancel(self, watch_id: int) -> None:
         if self._watchers.cancel(watch_id):

@@ -186,6 +186,7 @@ class Machine:
         return World(
             files=mount,
             rng=Random(f"{self.seed}/{self.name}/{self.lives}"),
+            secrets=Random(f"{self.seed}/{self.name}/{self.lives}/secrets"),
             open_backend=rows.open,
             load=rows.load,
             segment_bytes=self.segment_bytes,
