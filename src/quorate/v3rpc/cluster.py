@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from google.protobuf.message import Message
 
 from quorate.api.pb import rpc_pb2
-from quorate.membership import Member
+from quorate.membership import Member, check_peer_urls
 from quorate.server import Server
 from quorate.transport.grpc import Context
 from quorate.v3rpc.door import Door
@@ -27,6 +27,7 @@ class Cluster:
         return self._reply(rpc_pb2.MemberListResponse(members=_encode(self._server.cluster.members())))
 
     async def member_add(self, request: rpc_pb2.MemberAddRequest, context: Context) -> bytes:
+        check_peer_urls(request.peerURLs)
         await self._door.require_admin(context)
         added, members = await self._server.members.add(request.peerURLs, request.isLearner)
         member = rpc_pb2.Member(ID=added.id, peerURLs=added.peer_urls, isLearner=added.is_learner)
