@@ -165,6 +165,19 @@ def table() -> list[Step]:
     return steps
 
 
+def alarmed(alarm: int) -> list[Step]:
+    """What an alarm refuses, whoever asks."""
+    puts: list[Step] = [("Put", pb.PutRequest(key=key)) for key in (b"a2", b"zz")]
+    puts.append(("Txn", txn(pb.PutRequest(key=b"zz"))))
+    return puts if alarm == pb.NOSPACE else [*puts, *DELETES]
+
+
+DELETES: list[Step] = [
+    ("Txn", txn(pb.DeleteRangeRequest(key=b"zz"))),
+    ("DeleteRange", pb.DeleteRangeRequest(key=b"zz")),
+]
+
+
 def may_read(who: str, key: bytes) -> bool:
     """By the table of roles above."""
     held = [one for role in USERS.get(who, ()) for one in ROLES.get(role, ())]
