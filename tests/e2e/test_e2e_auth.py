@@ -140,6 +140,8 @@ def _plain(step: Step, answer: Answer) -> Any:
         if plain.DESCRIPTOR.fields_by_name.get("header") is not None:
             setattr(plain.header, name, 0)
     level(step[0], step[1], plain)
+    if step[0] == "LeaseTimeToLive":
+        plain.TTL = int(plain.TTL > 0)  # the sides are asked one after the other
     return plain
 
 
