@@ -30,6 +30,8 @@ def test_version_and_help_end_well(capsys: pytest.CaptureFixture[str]) -> None:
         ("--listen-client-urls=ftp://x:1", 2, "URL scheme must be http, https, unix, or unixs: ftp://x:1"),
         ("foo", 1, '"foo" is not a valid flag'),
         ("--log-level=bad", 2, 'unrecognized level: \\"bad\\"'),
+        ("--auth-token=bad", 1, "auth: invalid auth options"),
+        ("--bcrypt-cost=-1", 2, 'invalid value "-1" for flag -bcrypt-cost: parse error'),
         ("--election-timeout=50001", 1, "is too long, and should be set less than 50000ms"),
     ],
 )

@@ -323,3 +323,33 @@ def test_real_etcd_goes_on_with_the_users_of_a_snapshot(
         assert ask(client, put).code == EMPTY[0]
         assert ask(client, put, callers["owner"]).ok
         assert ask(client, put, callers["reader"]).code == DENIED[0]
+
+
+SECRET = b"a secret of both members, long enough for HS256"
+
+
+def test_a_signed_token_of_either_is_good_at_the_other(
+    start_member: Start, real_command: Command, tmp_path: Path, subject_is_real: bool
+) -> None:
+    (tmp_path / "secret").write_bytes(SECRET)
+    flags = (*CHEAP, f"--auth-token=jwt,sign-method=HS256,priv-key={tmp_path}/secret,ttl=1m")
+    members = [start_member(real_command, flags=flags, run=False), start_member(flags=flags, run=False)]
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda member: member.start(), members))
+    clients = [Client(member.endpoint) for member in members]
+    for step in setup():
+        assert all(ask(client, step).ok for client in clients), step
+    callers = [identities(client) for client in clients]
+    get = "Range", pb.RangeRequest(key=b"a1")
+    for client in clients:
+        for known in callers:
+            assert ask(client, get, known["owner"]).ok
+            assert ask(client, get, known["single"]).code == DENIED[0]
+    for client in clients:
+        assert ask(client, request("RoleAdd", name="one more"), callers[0]["root"]).ok
+    stale = [ask(client, get, callers[0]["owner"]) for client in clients]
+    old = "auth: revision in header is old"
+    newer = old if subject_is_real else "etcdserver: revision of auth store is old"
+    assert [answer.text for answer in stale] == [old, newer]
+    for client in clients:
+        client.close()

@@ -1,5 +1,6 @@
 """Settings, their defaults, and the rules between them in etcd's words."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -72,6 +73,24 @@ def test_a_name_alone_makes_a_cluster_of_that_name() -> None:
 def test_a_broken_rule_is_named(settings: dict[str, Any], text: str | None) -> None:
     found = refusal(**settings)
     assert found == text if text is not None else "not built yet" in found
+
+
+@pytest.mark.parametrize("text", ["", "bad", "jwt", "jwt,sign-method=RS256,pub-key=/missing"])
+def test_tokens_that_cannot_be_made_are_refused_in_etcds_words(text: str) -> None:
+    assert refusal(auth_token=text) == "auth: invalid auth options"
+
+
+def test_keys_of_tokens_are_read_at_the_start(tmp_path: Path) -> None:
+    (tmp_path / "key").write_bytes(b"a secret that is long enough for HS256")
+    made = Config(auth_token=f"jwt,sign-method=HS256,priv-key={tmp_path}/key,ttl=1m").server_config()
+    assert (made.auth_token.kind, made.auth_token.ttl) == ("jwt", 60.0)
+    assert made.auth_token.private_key.startswith(b"a secret")
+    assert refusal(auth_token="jwt,sign-method=HS256") == "auth: missing key data"
+
+
+@pytest.mark.parametrize(("given", "seconds"), [(300, 300.0), (7, 7.0), (0, 300.0)])
+def test_simple_tokens_live_as_long_as_told(given: int, seconds: float) -> None:
+    assert Config(auth_token_ttl=given).server_config().auth_token.ttl == seconds
 
 
 def test_the_longest_election_timeout_is_accepted() -> None:

@@ -7,6 +7,7 @@ after the next change of the table such a token reads and writes no more.
 from __future__ import annotations
 
 import hashlib
+import warnings
 from typing import TYPE_CHECKING, Any
 
 from quorate.api import errors
@@ -24,11 +25,16 @@ class SignedTokens:
         """Raises InvalidAuthOptions for keys that are missing or do not fit the method."""
         import jwt  # slow, and few use it
 
+        # Said once, at the start, by whoever reads `weakness`; not with every token.
+        warnings.filterwarnings("ignore", category=jwt.InsecureKeyLengthWarning)
         self._jwt = jwt
         self._method = options.sign_method
         self._ttl = options.ttl
         try:
-            self._private, self._public = _keys(jwt.get_algorithm_by_name(options.sign_method), options)
+            algorithm = jwt.get_algorithm_by_name(options.sign_method)
+            self._private, self._public = _keys(algorithm, options)
+            self.weakness = algorithm.check_key_length(self._public) or ""
+            """What is to be said against the key: that it is too short."""
         except (ValueError, TypeError, NotImplementedError, jwt.PyJWTError) as err:
             raise InvalidAuthOptions(str(err)) from None
 

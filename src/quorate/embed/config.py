@@ -215,12 +215,14 @@ class Config:
             options = parse_token_options(self.auth_token, lambda path: Path(path).read_bytes())
             if options.kind == SIMPLE:
                 return replace(options, ttl=float(self.auth_token_ttl or DEFAULT_TOKEN_TTL))
-            SignedTokens(options)  # keys that do not fit are found before any data is touched
+            weakness = SignedTokens(options).weakness  # keys that do not fit are found before any data is touched
         except InvalidAuthOptions as err:
             log.error("problem loading auth token options", error=err.why)
             raise ConfigError(str(err)) from None
         if options.unknown:
             log.warn("unknown JWT options", keys=list(options.unknown))
+        if weakness:
+            log.warn("weak key for tokens", detail=weakness)
         return options
 
     def warn(self) -> None:

@@ -54,6 +54,7 @@ def _gauges(server: Server) -> list[tuple[str, str, float]]:
         ("etcd_mvcc_db_total_size_in_bytes", "Bytes of the database file.", server.backend.size()),
         ("etcd_mvcc_db_total_size_in_use_in_bytes", "Bytes of it in use.", server.backend.size_in_use()),
         ("etcd_disk_defrag_inflight", "1 while the database is defragmented.", server.defragmenter.is_running),
+        ("etcd_debugging_auth_revision", "Revision of the table of users and roles.", server.auth.revision),
         ("etcd_debugging_mvcc_current_revision", "Newest revision.", server.store.revision),
         ("etcd_debugging_mvcc_compact_revision", "Last compacted revision.", server.store.compacted_revision),
     ]
