@@ -120,11 +120,12 @@ def start(tmp_path: Path, subject: Command) -> Iterator[Any]:
 
 
 def test_14571_a_member_that_joins_by_a_snapshot_knows_who_may_what(start: Any, subject: Command) -> None:
-    """And 13205: when it leads, it ends leases."""
+    """And 20792: it is promoted by whomever root asks for it. And 13205: when it leads, it ends leases."""
     cluster = start((), *OFTEN)
     for _ in range(7):
         assert cluster.put(0, key=b"other")
-    new = cluster.add(subject)
+    new = cluster.add(subject, learner=True)
+    _promote(cluster, new)
     assert cluster.put(new, "u")
     assert not cluster.put(new, "u", b"other")
     assert not cluster.put(0, "u", b"other")
@@ -134,6 +135,22 @@ def test_14571_a_member_that_joins_by_a_snapshot_knows_who_may_what(start: Any, 
     assert cluster.put(new, "u", lease=7)
     wait_for(lambda: not cluster.ask(0, pb.RangeRequest(key=b"foo")).kvs, 15.0, "the lease does not end")
     cluster.check_equal()
+
+
+def _promote(cluster: AuthCluster, number: int) -> None:
+    """By way of a member that must ask the leader."""
+    asked = next(follower for follower in cluster.followers() if follower != number)
+    request = pb.MemberPromoteRequest(ID=cluster.member_id(number))
+
+    def promoted() -> bool:
+        try:
+            cluster.ask(asked, request)
+        except Status as status:
+            assert "in sync with leader" in status.message, status
+            return False
+        return True
+
+    wait_for(promoted, 15.0, "the learner is not promoted")
 
 
 def test_14355_11651_13937_a_member_that_starts_again_knows_as_much_as_before(start: Any) -> None:
