@@ -21,6 +21,13 @@ USERS = ("root", "u0", "u1", "u2")
 ROLES = ("root", "r0", "r1", "r2")
 KEYS = (b"a", b"b", b"bb", b"c", b"d")
 UNAUTHENTICATED = 16
+OFF_STEPS = 40
+ON_AGAIN = [
+    request("UserAdd", name="root", password="root"),
+    request("UserChangePassword", name="root", password="root"),
+    request("UserGrantRole", user="root", role="root"),
+    request("AuthEnable"),
+]
 
 
 class Walk:
@@ -29,10 +36,14 @@ class Walk:
     def __init__(self, dice: random.Random) -> None:
         self._dice = dice
         self.is_on = False
+        self._off = 0
 
     def draw(self) -> tuple[str, Step]:
-        """Who asks, and for what; what may be lost for ever by chance is asked for by root now and then."""
+        """Who asks, and for what. Off for a while, auth is turned on again."""
         dice = self._dice
+        self._off = 0 if self.is_on else self._off + 1
+        if self._off > OFF_STEPS:
+            return "root", ON_AGAIN[(self._off - OFF_STEPS - 1) % len(ON_AGAIN)]
         if dice.random() < 0.5:
             return dice.choice(USERS), self._use_keys()
         user, role = dice.choice(USERS), dice.choice(ROLES)
