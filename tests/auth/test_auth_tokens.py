@@ -23,6 +23,7 @@ from quorate.auth import (
     fingerprint,
     hash_password,
     parse_token_options,
+    signed_tokens,
 )
 from quorate.auth.simple_tokens import index_of, token_prefix
 
@@ -99,6 +100,7 @@ def test_what_is_signed_is_verified_by_the_public_half_alone(method: str) -> Non
     token = signer.sign(Caller("u", 7), 1000.0)
     assert signer.verify(token, 1059.0) == Caller("u", 7)
     assert signer.verify(token, 1060.0) is None
+    assert signer.verify(token, 1059.0) == Caller("u", 7)
     assert jwt.decode(token, options={"verify_signature": False}) == {"username": "u", "revision": 7, "exp": 1060}
     if public:
         verifier = SignedTokens(TokenOptions("jwt", 60.0, method, public, b""))
@@ -127,6 +129,15 @@ def test_what_is_signed_is_verified_by_the_public_half_alone(method: str) -> Non
 def test_15676_a_token_without_a_name_or_a_revision_is_none(claims: dict[str, Any]) -> None:
     tokens = SignedTokens(TokenOptions("jwt", 60.0, "HS256", b"", SECRET))
     assert tokens.verify(jwt.encode(claims, SECRET, "HS256"), 10.0) is None
+
+
+def test_tokens_that_were_verified_are_not_kept_without_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(signed_tokens, "MAX_VERIFIED", 3)
+    tokens = SignedTokens(TokenOptions("jwt", 60.0, "HS256", b"", SECRET))
+    for number in range(10):
+        caller = Caller("u", number)
+        assert tokens.verify(tokens.sign(caller, 0.0), 1.0) == caller
+        assert len(tokens._verified) <= 3
 
 
 def test_a_revision_may_be_written_with_a_point() -> None:

@@ -7,6 +7,7 @@ after the next change of the table such a token reads and writes no more.
 from __future__ import annotations
 
 import hashlib
+import math
 import warnings
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,10 @@ from quorate.auth.token_options import InvalidAuthOptions, TokenOptions
 
 if TYPE_CHECKING:
     from jwt.algorithms import Algorithm
+
+
+MAX_VERIFIED = 4096
+"""Tokens whose signature need not be checked again: a check takes longer than what most calls ask for."""
 
 
 class SignedTokens:
@@ -29,6 +34,7 @@ class SignedTokens:
         warnings.filterwarnings("ignore", category=jwt.InsecureKeyLengthWarning)
         self._jwt = jwt
         self._method = options.sign_method
+        self._verified: dict[str, tuple[Caller, float, float]] = {}
         self._ttl = options.ttl
         try:
             algorithm = jwt.get_algorithm_by_name(options.sign_method)
@@ -47,6 +53,19 @@ class SignedTokens:
 
     def verify(self, token: str, now: float) -> Caller | None:
         """Whose token it is; None for what is no token, is not signed by the key, lacks a claim or has run out."""
+        known = self._verified.get(token)
+        if known is None:
+            known = self._check(token)
+            if known is None:
+                return None
+            if len(self._verified) >= MAX_VERIFIED:
+                self._verified.clear()
+            self._verified[token] = known
+        caller, begin, end = known
+        return caller if begin <= now < end else None
+
+    def _check(self, token: str) -> tuple[Caller, float, float] | None:
+        """Whose token it is, and from when to when it holds; None for what is none."""
         options: Any = {"verify_exp": False, "verify_nbf": False, "verify_iat": False, "verify_aud": False}
         try:
             claims = self._jwt.decode(token, self._public, [self._method], options=options)
@@ -56,11 +75,10 @@ class SignedTokens:
         revision: Any = claims.get("revision")
         if not isinstance(name, str) or type(revision) not in (int, float) or not 0 <= revision < 1 << 64:
             return None
-        for claim, is_past in (("exp", True), ("nbf", False)):
-            limit = claims.get(claim)
-            if limit is not None and (type(limit) not in (int, float) or (now >= limit) is is_past):
-                return None
-        return Caller(name, int(revision))
+        begin, end = claims.get("nbf", -math.inf), claims.get("exp", math.inf)
+        if type(begin) not in (int, float) or type(end) not in (int, float):
+            return None
+        return Caller(name, int(revision)), begin, end
 
 
 def fingerprint(token: str) -> str:

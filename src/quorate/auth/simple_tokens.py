@@ -61,7 +61,3 @@ class SimpleTokens:
 
     def drop_all(self) -> None:
         self._tokens.clear()
-
-    def users(self) -> list[str]:
-        """Whoever holds a token, by name."""
-        return sorted({user for user, _ in self._tokens.values()})

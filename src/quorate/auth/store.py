@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 from quorate.api import errors
 from quorate.api.internal import NOBODY, Caller
@@ -29,8 +29,6 @@ class AuthStore:
     def __init__(self, store: schema.Store, tokens: SimpleTokens) -> None:
         self.tokens = tokens
         self._users: dict[str, auth_pb2.User] = {}
-        self.changed: Callable[[], None] = _nothing
-        """Called after anything has changed."""
         self.reload(store)
 
     def reload(self, store: schema.Store) -> None:
@@ -144,7 +142,6 @@ class AuthStore:
             raise errors.RootRoleMissing()
         self.enabled = True
         schema.put_auth_enabled(self._store, True)
-        self.changed()
 
     def disable(self) -> None:
         if not self.enabled:
@@ -289,7 +286,6 @@ class AuthStore:
         self.revision += 1
         self._granted.clear()
         schema.put_auth_revision(self._store, self.revision)
-        self.changed()
 
 
 def _ranges(permissions: Iterable[auth_pb2.Permission], kind: int) -> list[Range]:
@@ -304,7 +300,3 @@ def _copy_user(user: auth_pb2.User) -> auth_pb2.User:
     copy = auth_pb2.User()
     copy.CopyFrom(user)
     return copy
-
-
-def _nothing() -> None:
-    pass

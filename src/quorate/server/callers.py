@@ -56,11 +56,13 @@ class Callers:
             log.warn("use default bcrypt cost instead of the invalid given cost", given_cost=config.bcrypt_cost)
         self._threads = ThreadPoolExecutor(HASHERS, "password")
         self._hashing = 0
+        self._stopped = False
         self._early: dict[asyncio.Future[None], int] = {}
         """Calls with a token from an entry that is not applied here yet, and its index."""
         self._sweep_at = 0.0
 
     def stop(self) -> None:
+        self._stopped = True
         self._threads.shutdown(wait=False, cancel_futures=True)
         self._wake(lambda index: True)
 
@@ -134,7 +136,7 @@ class Callers:
         return applied._replace(body=rpc_pb2.AuthenticateResponse(token=token).SerializeToString())
 
     async def hash_password(self, password: str) -> bytes:
-        """The hash to be stored. Raises PasswordTooLong, TooManyRequests."""
+        """The hash to be stored. Raises PasswordTooLong, TooManyRequests, Stopped."""
         salt = self._dice.randbytes(SALT_BYTES)
         return await self._in_thread(lambda: hash_password(password, self._cost, salt))
 
@@ -155,6 +157,8 @@ class Callers:
         return revision
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
+        if self._stopped:
+            raise errors.Stopped()
         if self._hashing >= MAX_HASHES:
             raise errors.TooManyRequests()
         self._hashing += 1
