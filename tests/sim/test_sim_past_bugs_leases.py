@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from sim_scenes import Scene
 
@@ -94,11 +96,11 @@ def test_10686_a_revocation_that_failed_is_tried_again() -> None:
         plain = server.propose_leading
         failed: list[str] = []
 
-        async def fails_once(kind: str, request: pb.LeaseRevokeRequest) -> object:
+        async def fails_once(kind: str, *more: Any) -> object:
             if not failed:
                 failed.append(kind)
                 raise errors.Timeout()
-            return await plain(kind, request)
+            return await plain(kind, *more)
 
         server.propose_leading = fails_once
         lease = scene.grant(0, 2)

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
@@ -230,10 +229,8 @@ class LeaseKeeper:
     async def _revoke(self, lease_id: int) -> None:
         try:
             async with self._slots:
-                await self._confirm_leadership(0)
-                while self._server.lessor.is_expired(lease_id, self._loop.time()):
-                    with suppress(errors.AuthOldRevision):  # a user was changed meanwhile
-                        await self._revoke_as_root(lease_id)
+                while not await self._revoke_if_leading(lease_id):
+                    pass
         except (errors.LeaseNotFound, errors.NotPrimaryLessor):
             pass  # somebody was quicker; or it is not for this member to say
         except errors.EtcdError as err:
@@ -241,10 +238,17 @@ class LeaseKeeper:
         finally:
             self._revoking.pop(lease_id, None)
 
-    async def _revoke_as_root(self, lease_id: int) -> None:
-        """Members of other releases, too, ask who revokes a lease that holds keys."""
-        request = rpc_pb2.LeaseRevokeRequest(ID=lease_id)
-        await self._server.propose_leading("lease_revoke", request, self._server.auth.root())
+    async def _revoke_if_leading(self, lease_id: int) -> bool:
+        """False when a user was changed at the wrong moment, so that it must be proposed anew."""
+        await self._confirm_leadership(0)
+        if self._server.lessor.is_expired(lease_id, self._loop.time()):
+            request = rpc_pb2.LeaseRevokeRequest(ID=lease_id)
+            try:
+                # As root: members of other releases, too, ask who revokes a lease that holds keys.
+                await self._server.propose_leading("lease_revoke", request, self._server.auth.root())
+            except errors.AuthOldRevision:
+                return False
+        return True
 
     async def _propose_checkpoints(self) -> None:
         try:
