@@ -52,7 +52,7 @@ class SlowRequests:
         if entry.type != EntryType.NORMAL:
             self._apply("", "conf_change", took)
         elif entry.data:
-            kind, request, _ = decode_request(entry.data)
+            kind, request, *_ = decode_request(entry.data)
             self._apply("", describe(kind, request), took)
         else:
             self._apply("", "the first entry of a term", took)
