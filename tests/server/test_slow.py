@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from quorate.api.internal import encode_request
+from quorate.api.internal import NOBODY, encode_request
 from quorate.api.pb import rpc_pb2 as rpc
 from quorate.api.raftpb import Entry, EntryType
 from quorate.server.answer import Answer
@@ -20,7 +20,7 @@ PUT = rpc.PutRequest(key=b"the key", value=b"a secret", lease=7)
 
 
 def proposal(made_at: float) -> Proposal:
-    return Proposal("put", PUT, made_at, Answer(None))  # type: ignore[arg-type]
+    return Proposal("put", PUT, NOBODY, made_at, Answer(None))  # type: ignore[arg-type]
 
 
 def lines(caplog: pytest.LogCaptureFixture) -> list[dict[str, object]]:
