@@ -54,7 +54,6 @@ UNARY: dict[str, Classes] = {
     "Defragment": _method("Maintenance", "Defragment", "DefragmentRequest"),
     "MoveLeader": _method("Maintenance", "MoveLeader", "MoveLeaderRequest"),
     "Downgrade": _method("Maintenance", "Downgrade", "DowngradeRequest"),
-    "MemberUpdate": _method("Cluster", "MemberUpdate", "MemberUpdateRequest"),
     "AuthEnable": _method("Auth", "AuthEnable", "AuthEnableRequest"),
     "AuthDisable": _method("Auth", "AuthDisable", "AuthDisableRequest"),
     "AuthStatus": _method("Auth", "AuthStatus", "AuthStatusRequest"),

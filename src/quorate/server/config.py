@@ -69,8 +69,6 @@ class ServerConfig:
     """Clients show certificates, whose common names are users to callers without a token."""
     unsafe_no_fsync: bool = False
     max_learners: int = 1
-    client_cert_auth: bool = False
-    """The common name of a client's certificate says who calls, when nothing else does."""
     release: str = ETCD_VERSION
     """The etcd release, X.Y.Z, that this member takes part as: an older one holds the cluster's version down."""
 
