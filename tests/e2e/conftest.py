@@ -12,6 +12,7 @@ import random
 import shlex
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -109,9 +110,10 @@ def start_group(tmp_path: Path, subject_command: Command) -> Iterator[Group]:
     """A function that makes and starts clusters, `size` members by one command; all are ended with the test."""
     made: list[Cluster] = []
 
-    def start(command: Command | None = None, *, size: int = 1, flags: tuple[str, ...] = ()) -> Cluster:
+    def start(command: Command | None = None, *, size: int = 1, flags: tuple[str, ...] = (), **more: Any) -> Cluster:
         steady = STEADY if size > 1 else ()
-        group = Cluster(tmp_path / f"group-{len(made)}", [command or subject_command] * size, flags=(*steady, *flags))
+        commands = [command or subject_command] * size
+        group = Cluster(tmp_path / f"group-{len(made)}", commands, flags=(*steady, *flags), **more)
         made.append(group)
         group.start()
         return group

@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import time
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -45,11 +46,13 @@ class Pair:
         subject: Sequence[str],
         *,
         strict: bool = False,
-        connect: Connect = connect_plain,
+        connects: tuple[Connect, Connect] = (connect_plain, connect_plain),
+        promote_on_leader: bool = False,
     ) -> None:
-        self.sides = (Side(real, connect), Side(subject, connect))
+        self.sides = (Side(real, connects[0]), Side(subject, connects[1]))
         self.size = len(real)
         self.strict = strict
+        self._promote_on_leader = promote_on_leader
         self._linked_at = time.monotonic() + LINK_SECONDS
         self.revision = 1
         self.compacted = 0
@@ -74,6 +77,8 @@ class Pair:
         if op.kind == "Compact":
             self.catch_up()
         self._prepare(op)
+        if op.kind == "MemberPromote" and self._promote_on_leader:
+            op = replace(op, member=self.sides[0].leader())
         if op.kind == "WatchCreate":
             return self._create(op)
         if op.kind == "WatchCancel":
