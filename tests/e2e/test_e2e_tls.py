@@ -73,6 +73,12 @@ class Ctl:
         assert done.returncode == 0, f"{words}: {done.stderr}"
         return done.stdout
 
+    def refusal(self, *words: str) -> str:
+        """What it says of a command that it cannot do."""
+        done = subprocess.run(self.argv(words), capture_output=True, text=True, timeout=SECONDS)
+        assert done.returncode != 0, f"{words}: {done.stdout}"
+        return done.stderr
+
     def is_refused(self) -> bool:
         words = ["--command-timeout=1s", "--dial-timeout=1s", "get", "k"]
         done = subprocess.run(self.argv(words), capture_output=True, text=True, timeout=SECONDS)
@@ -140,6 +146,37 @@ def test_the_name_of_a_client_counts_as_by_real_etcd(
     assert Ctl(etcdctl, member, authority.ca, right)("put", "k", "v") == "OK\n"
     assert Ctl(etcdctl, member, authority.ca, wrong).is_refused()
     assert "client certificate authentication failed" in member.log()
+
+
+@pytest.mark.real
+def test_a_certificate_names_its_user_while_auth_is_on(
+    start_member: START, either: Command, etcdctl: Path, authority: Authority
+) -> None:
+    """Without a password; where one is given, that counts."""
+    own = authority.issue("server", hosts=["127.0.0.1"])
+    trusted = f"--trusted-ca-file={authority.ca}"
+    member = start_member(either, flags=serving(own, "--client-cert-auth", trusted), client_scheme="https")
+    root, reader, stranger = (
+        Ctl(etcdctl, member, authority.ca, authority.issue(name)) for name in ("root", "reader", "stranger")
+    )
+    root("put", "k", "v")
+    root("user", "add", "root", "--no-password")
+    root("user", "add", "reader:secret")
+    root("role", "add", "look")
+    root("role", "grant-permission", "look", "read", "k")
+    root("user", "grant-role", "reader", "look")
+    root("role", "add", "root")
+    root("user", "grant-role", "root", "root")
+    root("auth", "enable")
+    assert reader("get", "k") == "k\nv\n"
+    assert "permission denied" in reader.refusal("put", "k", "w")
+    assert "permission denied" in reader.refusal("get", "l")
+    assert "permission denied" in stranger.refusal("get", "k")
+    assert stranger("get", "k", "--user=reader:secret") == "k\nv\n"
+    assert "authentication failed" in root.refusal("get", "k", "--user=reader:wrong")
+    assert "reader" in root("user", "list")
+    root("auth", "disable")
+    assert stranger("put", "k", "w") == "OK\n"
 
 
 def test_side_doors_are_encrypted_too(start_member: START, authority: Authority, own: Issued, friend: Issued) -> None:
