@@ -20,6 +20,7 @@ async def fill(server: Server, rows: int = 300) -> None:
         await asyncio.gather(
             *(server.propose("put", rpc.PutRequest(key=b"k%d" % n, value=bytes(5000))) for n in range(rows))
         )
+    await server.committed()  # or the old rows are forgotten before the file has ever held them
     await server.compact(rpc.CompactionRequest(revision=server.store.revision, physical=True))
     await server.committed()  # the size of the file is that of all of it
 
