@@ -255,28 +255,6 @@ class Pair:
             self.used[named] = self.used.get(named, 0) + 1
         return told[0]
 
-    @contextmanager
-    def websocket(self, path: str) -> Iterator[Callable[[Any], Any]]:
-        """Says a message, if it is not None, and returns the next of the member, as JSON."""
-        with socket.create_connection(("127.0.0.1", self.member.client_port), PATIENCE) as link:
-            shake = WSConnection(ConnectionType.CLIENT)
-            link.sendall(shake.send(Request(host="h", target=path)))
-            heard: list[str] = []
-
-            def say(message: Any) -> Any:
-                if message is not None:
-                    link.sendall(shake.send(TextMessage(data=json.dumps(message))))
-                while not heard or not heard[-1].endswith("}}"):
-                    shake.receive_data(link.recv(65536) or None)
-                    heard.extend(event.data for event in shake.events() if isinstance(event, TextMessage))
-                whole = json.loads("".join(heard))
-                heard.clear()
-                return whole
-
-            shake.receive_data(link.recv(65536))
-            assert [type(event) for event in shake.events()] == [AcceptConnection]
-            yield say
-
     def learn(self, name: str, find: Callable[[Web], Any]) -> None:
         """Have `name` stand, in bodies, for what `find` finds on either side."""
         for side in self.sides:
