@@ -43,7 +43,6 @@ class Reads:
         self._running: asyncio.Future[None] | None = None
         self._context = b""
         self._asked_at = self._begun = 0.0
-        self._deadline = 0.0
         self._confirmed: int | None = None
 
     def barrier(self) -> asyncio.Future[None]:
@@ -62,7 +61,6 @@ class Reads:
         self._confirmed = None
         self._context = self._next_id().to_bytes(8, "big")
         self._asked_at = self._begun = self._loop.time()
-        self._deadline = self._asked_at + self._timeout
         self._start_round(self._context)
 
     def confirmed(self, context: bytes, index: int, applied: int) -> None:
@@ -80,7 +78,7 @@ class Reads:
         """Ask again for an unanswered round, give up one that took too long."""
         if self._running is None:
             return
-        if now >= self._deadline:
+        if now >= self._begun + self._timeout:
             self._finish(errors.Timeout())
         elif self._confirmed is None and now - self._asked_at >= RETRY_INTERVAL:
             self._asked_at = now
