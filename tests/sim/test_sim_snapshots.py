@@ -141,6 +141,35 @@ def test_a_leader_without_room_makes_no_snapshot_until_there_is_some() -> None:
         assert made
 
 
+class ForgetsNames(Random):
+    """At a power loss, no change of names that was not synced has come through."""
+
+    def random(self) -> float:
+        return 0.9
+
+
+def test_a_rename_whose_sync_failed_is_synced_before_anybody_relies_on_it() -> None:
+    with Scene(3, snapshot_count=5, catchup_entries=1) as scene:
+        scene.lead(0)
+        machine = scene.members[2]
+        faults = machine.disk.faults
+
+        def fail_behind_the_rename(operation: str, path: str) -> None:
+            if operation == "rename" and path.endswith(".snap.db"):
+                machine.disk_failed, faults.sync_error = True, 1.0
+
+        machine.disk.hook = fail_behind_the_rename
+        scene.leave_behind(2)
+        scene.until(lambda: not machine.alive)
+        faults.sync_error = 0.0
+        scene.start(2)
+        begins = scene.installed(2)
+        scene.fill(2, 20)
+        scene.until(lambda: scene.installed(2) > begins)
+        machine.disk.rng = ForgetsNames(1)
+        scene.restart(2, power=True)
+
+
 def test_files_of_whole_databases_lose_their_names_at_once_and_are_closed_aside(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -77,6 +77,8 @@ def boot(
     files = world.files
     _check_directory(files, config.data_dir)
     files.make_directory(str(config.snap_dir))
+    # A member stops when it cannot sync a rename, so the names that it finds next time may still be lost.
+    files.sync_directory(str(config.snap_dir))
     backend = world.open_backend(
         config.snap_dir / "db",
         schema.BUCKETS,
