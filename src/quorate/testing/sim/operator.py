@@ -70,7 +70,7 @@ class Operator:
             add_first = add_first and not old.rotten  # nobody is added while one is missing
         note("sim", f"members: {what}{' as a learner' if new and as_learner else ''}")
         while True:
-            listed = await self._ask(pb.MemberListRequest(linearizable=True))
+            listed = await self._ask(pb.MemberListRequest(linearizable=True), but=old)
             if listed is not None:
                 members = list(listed.members)
                 is_out = old is None or old.member_id not in [member.ID for member in members]
@@ -108,9 +108,10 @@ class Operator:
             return new.ready
         return False
 
-    async def _ask(self, request: Any) -> Any:
-        """The answer of some member; None when there is none."""
-        numbers = self._cluster.running()
+    async def _ask(self, request: Any, but: Machine | None = None) -> Any:
+        """The answer of some member; None when there is none. One that leaves may know before those who stay, and must
+        not be turned off on its own word."""
+        numbers = [number for number in self._cluster.running() if self._cluster.members[number] is not but]
         if not numbers:
             return None
         try:
