@@ -152,7 +152,7 @@ class Store:
         A negative revision is before everything: the hash is that of no rows, as in etcd. Raises Compacted,
         FutureRevision, at once or, when a compaction comes between two bites, by the job.
         """
-        cached = self.hashes.get(revision)
+        cached = self.hashes.get(revision) if revision else None  # 0 is now, though 0 can be compacted to
         if cached is None:
             if 0 < revision < self.compacted_revision:
                 raise errors.Compacted()
