@@ -71,8 +71,8 @@ class Operation:
 
     def refuse(self, code: int, message: str, now: float) -> None:
         self.code, self.refusal = code, message
-        # Nobody listens there: it was never sent.
-        self.impossible = code == Code.OUT_OF_RANGE or (code == Code.UNAVAILABLE and "Error while dialing" in message)
+        never_sent = code == Code.UNAVAILABLE and "Error while dialing" in message  # nobody listens there
+        self.impossible = code in (Code.OUT_OF_RANGE, Code.PERMISSION_DENIED) or never_sent
         if self.impossible:
             self.returned = now
 

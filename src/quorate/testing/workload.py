@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import random
 import time
+from collections.abc import Awaitable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -172,7 +173,7 @@ class Workload:
 
     async def _client(self, number: int, dice: random.Random, only_reads: bool) -> None:
         member = number % len(self._cluster.members)
-        requests = Requests(dice, self._keys, lambda: self._value(number), self._known)
+        requests = Requests(dice, self._keys, lambda: self.value(number), self._known)
         while not self._stopping:
             ok = await self._perform(number, member, requests.draw_read() if only_reads else requests.draw())
             if not ok or dice.random() < SWITCH:
@@ -184,7 +185,8 @@ class Workload:
     async def _rest(self, dice: random.Random, seconds: tuple[float, float]) -> None:
         await asyncio.sleep(self._habits.pace * dice.uniform(*seconds))
 
-    def _value(self, client: int) -> bytes:
+    def value(self, client: int) -> bytes:
+        """One that nobody has written before."""
         self._counter += 1
         value = b"%d-%d" % (client, self._counter)
         return value.ljust(self._dice.randint(0, self._habits.longest_value), b".")
@@ -192,15 +194,19 @@ class Workload:
     async def _perform(self, client: int, member: int, request: Any) -> bool:
         """Send it and write down the answer. False when it was refused, unless for what it asked."""
         operation = Operation(client, member, time.monotonic(), request)
+        await self.record(operation, self._call(member, request))
+        return operation.acknowledged or operation.code == Code.OUT_OF_RANGE
+
+    async def record(self, operation: Operation, answer: Awaitable[Any]) -> None:
+        """Write down an operation and what comes of it."""
         self.operations.append(operation)
         try:
-            operation.answer = await self._call(member, request)
+            operation.answer = await answer
         except Status as status:
             operation.refuse(status.code, status.message, time.monotonic())
-            return operation.code == Code.OUT_OF_RANGE
+            return
         operation.returned = time.monotonic()
         operation.revision = operation.answer.header.revision
-        return True
 
     async def _call(self, member: int, request: Any) -> Any:
         path, decode = METHODS[type(request)]
@@ -274,7 +280,7 @@ class Workload:
             answer = await self._call(member, pb.LeaseGrantRequest(TTL=LEASE_SECONDS))
         except Status:
             return
-        request = pb.PutRequest(key=keeper.key, value=self._value(client), lease=answer.ID)
+        request = pb.PutRequest(key=keeper.key, value=self.value(client), lease=answer.ID)
         keeper.renewed = time.monotonic()
         if await self._perform(client, member, request):
             keeper.lease, keeper.longest = answer.ID, 0.0
@@ -313,6 +319,6 @@ class Workload:
             except Status:
                 await asyncio.sleep(RETRY_SECONDS)
                 continue
-            request = pb.PutRequest(key=keeper.key, value=self._value(0), lease=answer.ID)
+            request = pb.PutRequest(key=keeper.key, value=self.value(0), lease=answer.ID)
             await self._perform(self._habits.clients + 2, member, request)
             await self._rest(dice, GIVE_UP_SECONDS)

@@ -99,6 +99,9 @@ def _state_of(cluster: SimCluster, server: Server) -> dict[str, object]:
         "configurations": server.state.conf_state,
         "alarms": sorted(server.alarms.active()),
         "leases": sorted((lease.id, lease.ttl) for lease in server.lessor.leases()),
+        "auth revisions": (server.auth.enabled, server.auth.revision),
+        "users": [str(server.auth.user(name)) for name in server.auth.users()],
+        "roles": [f"{name} {server.auth.permissions(name)}" for name in server.auth.roles()],
     }
 
 

@@ -16,10 +16,13 @@ from quorate.testing.sim.loop import MemberLoop
 from quorate.testing.sim.member import CLIENT_PORT, PEER_PORT, Machine
 from quorate.testing.sim.network import Network
 from quorate.testing.sim.scheduler import Scheduler
+from quorate.testing.sim.tokens import Login, TokenChannel
 from quorate.testing.sim.trace import Trace
 from quorate.transport.grpc import Channel
 
 CLIENTS = "clients"
+LEAST_COST = 4
+"""Of bcrypt: passwords that guard nothing."""
 HEALTHY_SECONDS = 60.0
 """Virtual seconds that a cluster without faults may take until all members serve and follow one leader."""
 
@@ -173,9 +176,10 @@ class SimCluster:
             if machine.doom is not None and machine.loop is self.scheduler.inside:
                 machine.reach(point)
 
-    def channel(self, number: int) -> Channel:
-        """From the clients' machine to a member."""
-        return Channel(_address(number + 1), CLIENT_PORT)
+    def channel(self, number: int, login: Login | None = None) -> Channel:
+        """From the clients' machine to a member, as a user if `login` is given."""
+        address = _address(number + 1)
+        return Channel(address, CLIENT_PORT) if login is None else TokenChannel(address, CLIENT_PORT, login)
 
     def close(self) -> None:
         self.scheduler.close()
@@ -207,4 +211,5 @@ def _config(settings: Settings, name: str, address: str, peers: dict[str, list[s
         corrupt_check_time=settings.corrupt_check_time,
         compact_hash_check_time=settings.compact_hash_check_time,
         watch_progress_interval=settings.watch_progress_interval,
+        bcrypt_cost=LEAST_COST,
     )

@@ -83,6 +83,7 @@ DIFFERENT = "state machine safety|a committed entry changed|leader completeness|
 STALE = "a stale read|a write went before"
 APPLIED = "at entry .* there is"
 WATCH = "watch of|member .* differs|changes .* twice"
+USERS = "denied to guest|allowed to guest|root may not|auth revisions of|users of|roles of"
 EARLY = "is gone, .* after it was renewed"
 
 MUTANTS = (
@@ -117,6 +118,8 @@ MUTANTS = (
     Mutant(state.show_an_older_pair, WATCH, 3),
     Mutant(state.revoke_without_asking, EARLY),
     Mutant(state.keep_expiry_of_earlier_leadership, EARLY),
+    Mutant(state.keep_users_behind_snapshot, USERS),
+    Mutant(state.remember_what_was_granted, USERS),
 )
 
 

@@ -70,10 +70,11 @@ class Operator:
             add_first = add_first and not old.rotten  # nobody is added while one is missing
         note("sim", f"members: {what}{' as a learner' if new and as_learner else ''}")
         while True:
-            listed = await self._ask(pb.MemberListRequest(linearizable=True), but=old)
+            listed, who = await self._ask(pb.MemberListRequest(linearizable=True))
             if listed is not None:
                 members = list(listed.members)
-                is_out = old is None or old.member_id not in [member.ID for member in members]
+                # One that leaves may know before those who stay: it is not turned off on its own word.
+                is_out = old is None or (who is not old and old.member_id not in [member.ID for member in members])
                 if is_out and old is not None:
                     old.retire()
                 if len(members) == 1:  # two voters need each other
@@ -108,14 +109,14 @@ class Operator:
             return new.ready
         return False
 
-    async def _ask(self, request: Any, but: Machine | None = None) -> Any:
-        """The answer of some member; None when there is none. One that leaves may know before those who stay, and must
-        not be turned off on its own word."""
-        numbers = [number for number in self._cluster.running() if self._cluster.members[number] is not but]
+    async def _ask(self, request: Any) -> tuple[Any, Machine | None]:
+        """The answer of some member, and whose it is; None when there is none."""
+        numbers = self._cluster.running()
         if not numbers:
-            return None
+            return None, None
+        number = self._dice.choice(numbers)
         try:
-            return await self._workload.ask(self._dice.choice(numbers), request)
+            return await self._workload.ask(number, request), self._cluster.members[number]
         except Status as status:
             self._cluster.scheduler.note("sim", f"{type(request).__name__}: {status}")
-            return None
+            return None, None

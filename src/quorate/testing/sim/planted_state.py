@@ -8,6 +8,7 @@ from contextlib import closing, suppress
 from quorate.api import errors
 from quorate.api.pb import kv_pb2, rpc_pb2
 from quorate.api.raftpb import Entry, EntryType, Snapshot
+from quorate.auth import AuthStore
 from quorate.lease import Lessor
 from quorate.raft import RawNode
 from quorate.server import bootstrap
@@ -241,3 +242,28 @@ def keep_expiry_of_earlier_leadership(patch: Patch) -> None:
         self.primary = False
 
     patch.attribute(Lessor, "demote", demote)
+
+
+# Auth.
+
+
+def keep_users_behind_snapshot(patch: Patch) -> None:
+    """Behind a snapshot a member goes on with the users and roles that it knew before it."""
+
+    def reload(self: AuthStore, store: schema.Store) -> None:
+        if hasattr(self, "enabled"):
+            self._store = store
+        else:
+            honest(self, store)
+
+    honest = patch.attribute(AuthStore, "reload", reload)
+
+
+def remember_what_was_granted(patch: Patch) -> None:
+    """What a user may do is worked out once, and never again when that changes."""
+
+    def commit(self: AuthStore) -> None:
+        self.revision += 1
+        schema.put_auth_revision(self._store, self.revision)
+
+    patch.attribute(AuthStore, "_commit", commit)

@@ -26,6 +26,8 @@ SECONDS = 60.0
 LOOK_SECONDS = 1.0
 """Between two looks whether a member has failed."""
 SIZES = (1, 3, 3, 3, 5)
+GUARDED = 0.3
+"""Share of runs with auth."""
 
 
 @dataclass
@@ -62,9 +64,11 @@ def run_seed(
     settings = Settings.draw(dice)
     drawn = dice.choice(SIZES)
     cluster = SimCluster(seed, size or drawn, settings, trace)
-    workload = SimWorkload(cluster, Random(f"{seed}/clients"), _draw_habits(dice, clients))
+    habits, guarded = _draw_habits(dice, clients), Random(f"{seed}/auth").random() < GUARDED
+    workload = SimWorkload(cluster, Random(f"{seed}/clients"), habits, guarded=guarded)
     nemesis = Nemesis(cluster, workload, dice, skip)
-    outcome = Outcome(seed, drawn=f"{cluster.size} members, {settings}, faults: {', '.join(nemesis.kinds)}")
+    auth = ", auth is on" if guarded else ""
+    outcome = Outcome(seed, drawn=f"{cluster.size} members{auth}, {settings}, faults: {', '.join(nemesis.kinds)}")
     cluster.scheduler.note("sim", outcome.drawn)
     points = crash_points.watched(cluster.reached) if nemesis.needs_points else nullcontext()
     with logs_to(cluster), _collected_by_the_scheduler(), points:
@@ -107,6 +111,7 @@ def _play(cluster: SimCluster, workload: SimWorkload, nemesis: Nemesis, seconds:
     nemesis.stop()
     cluster.scheduler.run_until(lambda: not nemesis.operator.busy, HEALTHY_SECONDS)
     cluster.wait_healthy()
+    workload.open_to_all()
     if found := stalled(cluster):
         return found
     workload.stop()
