@@ -37,6 +37,8 @@ class EtcdError(Exception):
 
     code: ClassVar[Code] = Code.UNKNOWN
     text: ClassVar[str] = ""
+    revision: int = 0
+    """Of the store, where the error names one: the first that is left, for what is compacted."""
 
     def __init__(self) -> None:
         super().__init__(self.text)
