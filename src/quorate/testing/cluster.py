@@ -24,6 +24,7 @@ from typing import Any, TypeVar
 from google.protobuf.message import Message
 
 from quorate.api.pb import rpc_pb2 as pb
+from quorate.client import methods
 from quorate.testing.background import Background
 from quorate.testing.process import QUORATE, Command, MemberProcess, free_port
 from quorate.testing.proxy import Network
@@ -37,40 +38,7 @@ CALL_SECONDS = 5.0
 ASK_SECONDS = 1.0
 TOKEN = "test-cluster"
 
-METHODS: dict[type[Message], tuple[str, Callable[[bytes], Any]]] = {
-    request: (f"/etcdserverpb.{service}/{name}", answer.FromString)
-    for service, name, request, answer in (
-        ("KV", "Range", pb.RangeRequest, pb.RangeResponse),
-        ("KV", "Put", pb.PutRequest, pb.PutResponse),
-        ("KV", "DeleteRange", pb.DeleteRangeRequest, pb.DeleteRangeResponse),
-        ("KV", "Txn", pb.TxnRequest, pb.TxnResponse),
-        ("KV", "Compact", pb.CompactionRequest, pb.CompactionResponse),
-        ("Lease", "LeaseGrant", pb.LeaseGrantRequest, pb.LeaseGrantResponse),
-        ("Lease", "LeaseRevoke", pb.LeaseRevokeRequest, pb.LeaseRevokeResponse),
-        ("Lease", "LeaseTimeToLive", pb.LeaseTimeToLiveRequest, pb.LeaseTimeToLiveResponse),
-        ("Lease", "LeaseLeases", pb.LeaseLeasesRequest, pb.LeaseLeasesResponse),
-        ("Auth", "Authenticate", pb.AuthenticateRequest, pb.AuthenticateResponse),
-        ("Auth", "AuthEnable", pb.AuthEnableRequest, pb.AuthEnableResponse),
-        ("Auth", "AuthDisable", pb.AuthDisableRequest, pb.AuthDisableResponse),
-        ("Auth", "UserAdd", pb.AuthUserAddRequest, pb.AuthUserAddResponse),
-        ("Auth", "UserDelete", pb.AuthUserDeleteRequest, pb.AuthUserDeleteResponse),
-        ("Auth", "UserGrantRole", pb.AuthUserGrantRoleRequest, pb.AuthUserGrantRoleResponse),
-        ("Auth", "UserRevokeRole", pb.AuthUserRevokeRoleRequest, pb.AuthUserRevokeRoleResponse),
-        ("Auth", "RoleAdd", pb.AuthRoleAddRequest, pb.AuthRoleAddResponse),
-        ("Auth", "RoleGrantPermission", pb.AuthRoleGrantPermissionRequest, pb.AuthRoleGrantPermissionResponse),
-        ("Auth", "RoleRevokePermission", pb.AuthRoleRevokePermissionRequest, pb.AuthRoleRevokePermissionResponse),
-        ("Cluster", "MemberAdd", pb.MemberAddRequest, pb.MemberAddResponse),
-        ("Cluster", "MemberRemove", pb.MemberRemoveRequest, pb.MemberRemoveResponse),
-        ("Cluster", "MemberUpdate", pb.MemberUpdateRequest, pb.MemberUpdateResponse),
-        ("Cluster", "MemberList", pb.MemberListRequest, pb.MemberListResponse),
-        ("Cluster", "MemberPromote", pb.MemberPromoteRequest, pb.MemberPromoteResponse),
-        ("Maintenance", "Status", pb.StatusRequest, pb.StatusResponse),
-        ("Maintenance", "HashKV", pb.HashKVRequest, pb.HashKVResponse),
-        ("Maintenance", "Alarm", pb.AlarmRequest, pb.AlarmResponse),
-        ("Maintenance", "Defragment", pb.DefragmentRequest, pb.DefragmentResponse),
-        ("Maintenance", "MoveLeader", pb.MoveLeaderRequest, pb.MoveLeaderResponse),
-    )
-}
+METHODS = {request: (method.path, method.decode) for request, method in methods.METHODS.items()}
 """Path and decoder by the class of the request."""
 
 
