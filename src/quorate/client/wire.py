@@ -14,7 +14,7 @@ from random import Random
 from typing import Any, NamedTuple
 
 from quorate.api import errors
-from quorate.api.errors import EtcdError
+from quorate.api.errors import Code, EtcdError
 from quorate.api.pb import rpc_pb2 as pb
 from quorate.client.endpoints import Endpoint
 from quorate.client.errors import Closed, DeadlineExceeded, error_of
@@ -24,6 +24,8 @@ from quorate.transport.grpc import Channel, ClientStream, Status
 
 MAX_LOGINS = 3
 """Tokens that are refused in one call before its caller hears of it."""
+SILENT_SECONDS = 3.0
+"""For how long a member is left alone, where there are others, that did not answer in time."""
 REQUIRE_LEADER = ("hasleader", "true")
 """Streams end when their member loses its leader, so that they can go on elsewhere."""
 
@@ -110,7 +112,7 @@ class Wire:
                 if may_repeat is None:
                     may_repeat = repeatable(request)
                 logins += cause is Cause.TOKEN
-                self.failed(end, cause)
+                self.failed(end, cause, silent=status.code == Code.DEADLINE_EXCEEDED)
                 again = self._may_retry(cause, may_repeat, logins)
                 if not again or tries >= policy.attempts or loop.time() >= deadline:
                     raise self._final(status) from None
@@ -162,13 +164,14 @@ class Wire:
                 return other
         return min(ends, key=lambda each: each.rest_until)
 
-    def failed(self, end: End, cause: Cause) -> None:
-        """Take note that a member did not serve a call, or refused its token."""
+    def failed(self, end: End, cause: Cause, *, silent: bool = False) -> None:
+        """Take note that a member did not serve a call, perhaps did not say a word, or refused its token."""
         if cause is Cause.TOKEN and self._login is not None:
             self._token = None
         elif cause in (Cause.NOT_SENT, Cause.UNKNOWN_OUTCOME):
             end.failures += 1
-            end.rest_until = asyncio.get_running_loop().time() + self.retry.pause(end.failures, self._dice)
+            pause = max(self.retry.pause(end.failures, self._dice), SILENT_SECONDS if silent else 0.0)
+            end.rest_until = asyncio.get_running_loop().time() + pause
 
     def works(self, end: End) -> None:
         """A member answers on a stream."""
