@@ -10,6 +10,8 @@ import importlib.util
 import os
 import random
 import shlex
+import shutil
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ import pytest
 from quorate.testing.cluster import Cluster
 from quorate.testing.process import QUORATE, Command, MemberProcess, real_binary
 
+from e2e_play import Stage, set_stages  # isort: skip
 from e2e_rpc import Client  # isort: skip
 
 
@@ -68,6 +71,23 @@ def etcdctl() -> Path:
     binary = real_binary("etcdctl")
     if binary is None:
         pytest.skip("no real etcdctl here")
+    return binary
+
+
+@pytest.fixture(scope="session")
+def debian_etcdctl(request: pytest.FixtureRequest) -> Path:
+    """etcdctl as Debian packages it, of 3.4, unpacked on first use into the cache of pytest."""
+    cache = request.config.cache
+    assert cache is not None
+    place = Path(cache.mkdir("quorate-debian-etcdctl"))
+    binary = place / "usr" / "bin" / "etcdctl"
+    if not binary.exists():
+        if shutil.which("apt-get") is None or shutil.which("dpkg") is None:
+            pytest.skip("no apt-get")
+        for command in ("apt-get download etcd-client", "dpkg -x etcd-client_*.deb ."):
+            done = subprocess.run(command, shell=True, cwd=place, capture_output=True, text=True, timeout=120)
+            if done.returncode:
+                pytest.skip(f"cannot get it: {command}: {done.stderr[-300:]}")
     return binary
 
 
@@ -121,6 +141,17 @@ def start_group(tmp_path: Path, subject_command: Command) -> Iterator[Group]:
     yield start
     for group in made:
         group.close()
+
+
+@pytest.fixture(scope="module")
+def stages(
+    tmp_path_factory: pytest.TempPathFactory, real_command: Command, subject_command: Command
+) -> Iterator[list[Stage]]:
+    """Three members of real etcd, and three under test, behind TLS and auth, for all tests of a module."""
+    made = set_stages(tmp_path_factory.mktemp("guarded"), [real_command, subject_command])
+    yield made
+    for stage in made:
+        stage.close()
 
 
 @pytest.fixture

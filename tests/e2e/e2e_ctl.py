@@ -7,9 +7,11 @@ too, and then the order of what comes in the order of IDs is none.
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import tempfile
@@ -20,7 +22,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any
 
-from e2e_rpc import Client
+from e2e_rpc import Client, Connect, connect_plain
 from google.protobuf import text_format
 from google.protobuf.message import Message
 
@@ -45,21 +47,29 @@ class Step:
 
 @dataclass
 class Ctl:
-    """etcdctl pointed at `member`; `others` are the members of its cluster that run as well."""
+    """etcdctl pointed at `member`; `others` are the members of its cluster that run as well.
+
+    Of a guarded cluster `flags` have the certificates and root's password, and `connect` makes channels to it. The
+    revisions that commands name count from `first`, the one that the store is at when the transcript begins."""
 
     binary: Path
     member: MemberProcess
     others: Sequence[MemberProcess] = ()
+    flags: Sequence[str] = ()
+    connect: Connect = connect_plain
+    first: int = 1
     steps: list[Step] = field(default_factory=list)
     leases: list[str] = field(default_factory=list)
     ids: list[str] = field(default_factory=list)
     """Of the members, in hex."""
     added: int = 0
+    ran: list[tuple[str, int]] = field(default_factory=list)
+    """Every command, without flags before it, and its exit status."""
     _names: list[tuple[re.Pattern[str], str]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         for number, member in enumerate((self.member, *self.others)):
-            with Client(member.endpoint) as client:
+            with Client(member.endpoint, self.connect) as client:
                 status = client.call("Status", rpc_pb2.StatusRequest())
             assert status.ok, status
             header = status.message.header
@@ -73,6 +83,10 @@ class Ctl:
         for port, word in ((member.client_port, "CLIENT"), (member.peer_port, "PEER")):
             self._names.append((re.compile(rf"127\.0\.0\.1:{port}\b"), word + number))
 
+    def hide(self, text: str, word: str) -> None:
+        """From now on replace this text."""
+        self._names.append((re.compile(re.escape(text)), word))
+
     def name_id(self, number: int, word: str) -> None:
         self._names.append((re.compile(rf"\b({number}|{number:x}|{number:016x})\b"), f"<{word}>"))
 
@@ -82,7 +96,7 @@ class Ctl:
         """Run to the end. `parse`: standard output is that message in binary; compared as text without IDs."""
         done = subprocess.run(
             self._argv(args),
-            input=stdin.encode(),
+            input=self._counted(stdin).encode(),
             capture_output=True,
             timeout=60,
             env=self._env(args, env),
@@ -147,7 +161,7 @@ class Ctl:
             process = subprocess.Popen(
                 self._argv(args), stdin=subprocess.PIPE, stdout=out, stderr=errors, env=self._env(args, env)
             )
-            running = Background(process, out)
+            running = Background(process, out, self._counted)
             try:
                 yield running
             finally:
@@ -170,7 +184,13 @@ class Ctl:
         self.steps.append(Step(f"# {text}", 0, "", ""))
 
     def _argv(self, args: tuple[str, ...]) -> list[str]:
-        return [str(self.binary), *args]
+        other = any(arg.startswith("--user=") for arg in args)
+        flags = [flag for flag in self.flags if not (other and flag.startswith("--user="))]
+        return [str(self.binary), *flags, *shlex.split(self._counted(shlex.join(args)))]
+
+    def _counted(self, text: str) -> str:
+        """The revisions in this text counted from `first`."""
+        return REVISION.sub(lambda found: f"{found[1]}{int(found[2]) + self.first - 1}", text)
 
     def _env(self, args: Sequence[str], more: dict[str, str] | None = None) -> dict[str, str]:
         """etcdctl refuses to be told the endpoints twice."""
@@ -181,6 +201,7 @@ class Ctl:
         asked = " ".join(repr(a) if not re.fullmatch(r"[\w./=:-]+", a) else a for a in args)
         if stdin:
             asked += f" <<< {stdin!r}"
+        self.ran.append((" ".join(itertools.dropwhile(lambda word: word.startswith("-"), args)), code))
         step = Step(self.plain(asked), code, self.plain(out), self.plain(_contract(errors)))
         if self.others or self.added:
             step = replace(step, out=_unordered(step.out), errors=_unordered(step.errors))
@@ -196,12 +217,15 @@ class Ctl:
         return text
 
 
+REVISION = re.compile(r"((?:--rev[ =]|\bcompaction ))([1-9]\d*)\b")
+
 MOMENTS = [
     (re.compile(r"took = [\d.]+[mµn]?s"), "took = TIME"),
     (re.compile(r'"Took" : [^\n]*'), '"Took" : TIME'),
     (re.compile(r'"took":"[^"]*"'), '"took":"TIME"'),
     (re.compile(r"\b[\d.]+[mµn]s\b"), "TIME"),
     (re.compile(r"remaining\(\d+s\)"), "remaining(N s)"),
+    (re.compile(r"(?<=/)[0-9a-f]{14,16}\b"), "<SESSION>"),
     (re.compile(r'"ttl":\d+'), '"ttl":N'),
     (re.compile(r'"TTL" : \d+(?=\n"GrantedTTL")'), '"TTL" : N'),
     (re.compile(r"\b\d+(\.\d+)? [kMG]?B\b"), "SIZE"),
@@ -209,6 +233,9 @@ MOMENTS = [
     (re.compile(r'"(DBSize|DBSizeInUse|RaftIndex|RaftAppliedIndex)" : \d+'), r'"\1" : N'),
     (re.compile(r"\b3\.\d+\.\d+\b"), "VERSION"),
     (re.compile(r"(VERSION, SIZE, \w+, \w+, \d+), \d+, \d+,"), r"\1, N, N,"),
+    (re.compile(r"^[0-9a-f]+, (\d+), \d+, SIZE", re.MULTILINE), r"HASH, \1, N, SIZE"),
+    (re.compile(r'"hash":\d+,("revision":\d+),"totalKey":\d+,"totalSize":\d+'), r'"hash":N,\1,"totalKey":N'),
+    (re.compile(r"^\| +[0-9a-f]+ \| +(\d+) \| +\d+ \| +SIZE", re.MULTILINE), r"| HASH | \1 | N | SIZE"),
     (re.compile(r"(\| +\d+) \| +\d+ \| +\d+ \| +\|"), r"\1 | N | N | |"),
     (re.compile(r" +(?=<(CLUSTER|MEMBER|NEW))"), " "),  # IDs are padded at times
     (re.compile(r"-{3,}"), "---"),
@@ -218,6 +245,7 @@ MOMENTS = [
 
 TERMS = [
     (re.compile(r'"(raft_term|raftTerm)":\d+'), r'"\1":N'),
+    (re.compile(r"raft_term: \d+"), "raft_term: N"),
     (re.compile(r'"(RaftTerm)" : \d+'), r'"\1" : N'),
     (re.compile(r"(VERSION, SIZE, \w+, \w+), \d+,"), r"\1, N,"),
     (re.compile(r"\| \d+ (\| N \| N \|)"), r"| N \1"),
@@ -253,8 +281,8 @@ def _sorted(value: Any) -> Any:
 
 
 def _contract(errors: str) -> str:
-    """Of standard error only what is contract: the JSON warnings of the client are noise."""
-    return "".join(line + "\n" for line in errors.splitlines() if not line.startswith("{"))
+    """Of standard error only what is contract: the warnings and logs of the client are noise."""
+    return "".join(line + "\n" for line in errors.splitlines() if not re.match(r"\{|\d{4}-\d\d-\d\d[T ]", line))
 
 
 @dataclass
@@ -263,6 +291,7 @@ class Background:
 
     process: subprocess.Popen[bytes]
     out: IO[bytes]
+    counted: Callable[[str], str]
     typed: str = ""
     expect_end: bool = False
 
@@ -281,7 +310,7 @@ class Background:
     def type(self, line: str) -> None:
         assert self.process.stdin is not None
         self.typed += line + "\n"
-        self.process.stdin.write(line.encode() + b"\n")
+        self.process.stdin.write(self.counted(line).encode() + b"\n")
         self.process.stdin.flush()
 
     def _wait(self, condition: Callable[[], bool], timeout: float) -> bool:

@@ -30,26 +30,32 @@ class Keys:
     def __init__(self, directory: Path) -> None:
         self._authority = Authority(directory)
         self._own = self._authority.issue("member", hosts=["127.0.0.1"])
+        self.ca, self.cert, self.key = self._authority.ca, self._own.cert, self._own.key
+        """Paths, for clients that are programs of their own."""
 
     def flags(self) -> tuple[str, ...]:
         """Certificates are shown and asked for at both kinds of doors."""
         flags: tuple[str, ...] = ()
         for prefix in ("", "peer-"):
             flags += (
-                f"--{prefix}cert-file={self._own.cert}",
-                f"--{prefix}key-file={self._own.key}",
-                f"--{prefix}trusted-ca-file={self._authority.ca}",
+                f"--{prefix}cert-file={self.cert}",
+                f"--{prefix}key-file={self.key}",
+                f"--{prefix}trusted-ca-file={self.ca}",
                 f"--{prefix}client-cert-auth",
             )
         return flags
 
     def context(self) -> ssl.SSLContext:
-        context = ssl.create_default_context(cafile=self._authority.ca)
-        context.load_cert_chain(self._own.cert, self._own.key)
+        context = ssl.create_default_context(cafile=self.ca)
+        context.load_cert_chain(self.cert, self.key)
         return context
 
+    def ctl_flags(self) -> tuple[str, ...]:
+        """With these flags etcdctl shows a certificate and is root. (`move-leader` of 3.5.1 cannot take variables.)"""
+        return f"--cacert={self.ca}", f"--cert={self.cert}", f"--key={self.key}", f"--user={ROOT}:{PASSWORD}"
+
     def connect(self, endpoint: str) -> grpc.Channel:
-        files = (Path(path).read_bytes() for path in (self._authority.ca, self._own.key, self._own.cert))
+        files = (Path(path).read_bytes() for path in (self.ca, self.key, self.cert))
         return grpc.secure_channel(endpoint, grpc.ssl_channel_credentials(*files), options=OPTIONS)
 
 
@@ -65,13 +71,21 @@ def start_guarded(
         more = {"ssl": keys.context(), "peer_scheme": "https"}
     cluster = start(command, size=size, flags=tuple(flags), **more)
     if guard.auth:
-        token = _enable_auth(cluster.members[0].endpoint, connect)
-        return cluster, lambda endpoint: grpc.intercept_channel(connect(endpoint), _Token(token))
+        _enable_auth(cluster.members[0].endpoint, connect)
+        return cluster, as_root(cluster.members[0].endpoint, connect)
     return cluster, connect
 
 
-def _enable_auth(endpoint: str, connect: Connect) -> str:
-    """Root's token."""
+def as_root(endpoint: str, connect: Connect) -> Connect:
+    """What makes channels that carry root's token; `endpoint` is asked for it."""
+    with Client(endpoint, connect) as client:
+        answer = client.call("Authenticate", pb.AuthenticateRequest(name=ROOT, password=PASSWORD))
+        assert answer.ok, answer
+        token = _Token(str(answer.message.token))
+    return lambda endpoint: grpc.intercept_channel(connect(endpoint), token)
+
+
+def _enable_auth(endpoint: str, connect: Connect) -> None:
     with Client(endpoint, connect) as client:
         for name, request in (
             ("UserAdd", pb.AuthUserAddRequest(name=ROOT, password=PASSWORD)),
@@ -81,10 +95,7 @@ def _enable_auth(endpoint: str, connect: Connect) -> str:
         ):
             answer = client.call(name, request)
             assert answer.ok, answer
-        answer = client.call("Authenticate", pb.AuthenticateRequest(name=ROOT, password=PASSWORD))
-        assert answer.ok, answer
         assert not client.get(b"k").ok, "nobody may read without a token"
-        return str(answer.message.token)
 
 
 class _Details(NamedTuple):

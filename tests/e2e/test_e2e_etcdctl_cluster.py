@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from e2e_ctl import Ctl, difference
+from e2e_play import Play
 
 from quorate.testing.cluster import Cluster
 from quorate.testing.process import Command, MemberProcess
@@ -17,32 +17,6 @@ pytestmark = pytest.mark.real
 
 FORMATS = ("simple", "json", "fields", "table")
 FLAGS = ("--heartbeat-interval=100", "--election-timeout=500")
-
-
-@dataclass
-class Play:
-    """A cluster of three, and etcdctl pointed at member 0, which leads."""
-
-    cluster: Cluster
-    ctl: Ctl
-    made: list[MemberProcess]
-
-    def at(self, *numbers: int) -> str:
-        """The flag that points at these members."""
-        return "--endpoints=" + ",".join(self.cluster.members[number].endpoint for number in numbers)
-
-    def member(self, name: str) -> MemberProcess:
-        """One more, not started; its addresses have words from now on."""
-        made = MemberProcess(self.cluster.place / f"{name}.data", command=self.cluster.members[0].command, name=name)
-        self.made.append(made)
-        self.ctl.name_addresses(made, f"-{name}")
-        return made
-
-    def start(self, new: MemberProcess) -> None:
-        """Start one that was added to the cluster."""
-        peers = ",".join(f"{member.name}={member.peer_url}" for member in (*self.cluster.members, new))
-        new.flags = [f"--initial-cluster={peers}", "--initial-cluster-state=existing", *FLAGS]
-        new.start()
 
 
 Chapter = Callable[[Play], None]
@@ -63,7 +37,7 @@ def play(tmp_path: Path, etcdctl: Path) -> Iterator[Callable[[str, Command], Pla
         place = tmp_path / name
         place.mkdir()
         cluster = Cluster(place, [command] * 3, flags=FLAGS)
-        play = Play(cluster, None, [])  # type: ignore[arg-type]
+        play = Play(cluster, None)  # type: ignore[arg-type]
         plays.append(play)
         cluster.start()
         cluster.move_leader(0)
@@ -72,8 +46,7 @@ def play(tmp_path: Path, etcdctl: Path) -> Iterator[Callable[[str, Command], Pla
 
     yield start
     for play in plays:
-        for member in play.made:
-            member.kill()
+        play.close()
         play.cluster.close()
 
 
@@ -197,7 +170,7 @@ def a_learner_comes_and_goes(play: Play) -> None:
     for form in FORMATS:
         ctl.run("member", "list", "-w", form)
     ctl.run("member", "promote", number)
-    ctl.run(play.at(1), "member", "promote", number)
+    ctl.run(play.promoter(1), "member", "promote", number)
     ctl.run("member", "add", "second", "--learner", "--peer-urls=http://127.0.0.1:1")
     ctl.run("member", "add", "third", f"--peer-urls={play.cluster.members[1].peer_url}")
     play.start(new)
@@ -210,9 +183,9 @@ def a_learner_comes_and_goes(play: Play) -> None:
     ctl.run(at_learner, "endpoint", "health")
     ctl.run("move-leader", number)
     ctl.run("member", "list", "-w", "table")
-    ctl.until(play.at(2), "member", "promote", number)
+    ctl.until(play.promoter(2), "member", "promote", number)
     ctl.run("member", "promote", number)
-    ctl.run(play.at(2), "member", "promote", number)
+    ctl.run(play.promoter(2), "member", "promote", number)
     ctl.until(at_learner, "put", "by", "voter")
     ctl.run(at_learner, "member", "list", "-w", "table")
     ctl.run(play.at(1), "get", "by", "-w", "json")
