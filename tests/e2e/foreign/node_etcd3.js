@@ -1,8 +1,21 @@
-// What a program with the client `etcd3` of Node sees: prints one line for each thing it learns. Argument: the port.
+// What a program with the client `etcd3` of Node sees: prints one line for each thing it learns. Arguments: the port;
+// and of a guarded cluster the files of the CA, the certificate and its key, a user and a password.
 'use strict';
 const { Etcd3 } = require('etcd3');
 
-const client = new Etcd3({ hosts: `http://127.0.0.1:${process.argv[2]}` });
+const fs = require('fs');
+
+const [port, ca, cert, key, username, password] = process.argv.slice(2);
+const guards = ca && {
+  credentials: {
+    rootCertificate: fs.readFileSync(ca),
+    certChain: fs.readFileSync(cert),
+    privateKey: fs.readFileSync(key),
+  },
+  auth: { username, password },
+};
+const client = new Etcd3({ hosts: `${ca ? 'https' : 'http'}://127.0.0.1:${port}`, ...guards });
+let begin;
 const show = (what, ...rest) => console.log(what, JSON.stringify(rest));
 const refused = async (what, work) => {
   try {
@@ -14,7 +27,8 @@ const refused = async (what, work) => {
 };
 
 async function keys() {
-  show('put', (await client.put('a').value('1')).header.revision);
+  begin = (await client.put('a').value('1')).header.revision;
+  show('put', begin);
   show('previous', (await client.put('a').value('2').getPrevious()).value.toString());
   for (let n = 0; n < 5; n++) await client.put(`dir/${n}`).value(String(9 - n));
   show('get', await client.get('a').string(), await client.get('missing').string(), await client.get('a').number());
@@ -23,7 +37,7 @@ async function keys() {
   show('sorted', await client.getAll().prefix('dir/').sort('Value', 'Descend').limit(2).keys());
   show('count', await client.getAll().prefix('dir/').count());
   show('range', await client.getAll().inRange({ start: 'dir/1', end: 'dir/3' }).keys());
-  show('at revision', await client.get('a').revision(2).string());
+  show('at revision', await client.get('a').revision(begin).string());
   show('exists', await client.get('a').exists(), await client.get('missing').exists());
   show('delete', (await client.delete().key('a')).deleted, (await client.delete().prefix('dir/')).deleted);
   await refused('empty key', () => client.put('').value('x'));
@@ -83,7 +97,7 @@ async function watches() {
   await enough;
   show('watch', seen);
   await watcher.cancel();
-  const past = await client.watch().key('w/1').startRevision(1).create();
+  const past = await client.watch().key('w/1').startRevision(begin).create();
   const first = await new Promise((done) => past.once('put', (kv) => done(kv.value.toString())));
   show('watch from the past', first);
   await past.cancel();

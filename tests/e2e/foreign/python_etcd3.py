@@ -1,4 +1,7 @@
-"""What a program with the client `etcd3` sees: prints one line for each thing it learns. Argument: the port."""
+"""What a program with the client `etcd3` sees: prints one line for each thing it learns.
+
+Arguments: the port; and of a guarded cluster the files of the CA, the certificate and its key, a user and a password.
+"""
 
 import sys
 import threading
@@ -14,10 +17,12 @@ def shown(pair):
     return value, meta.key, meta.create_revision, meta.mod_revision, meta.version, meta.lease_id != 0
 
 
-client = etcd3.client("127.0.0.1", int(sys.argv[1]), timeout=10)
+names = ("ca_cert", "cert_cert", "cert_key", "user", "password")
+client = etcd3.client("127.0.0.1", int(sys.argv[1]), timeout=10, **dict(zip(names, sys.argv[2:], strict=False)))
 
 # put and get
-print("put", client.put("a", "1").header.revision)
+first = client.put("a", "1").header.revision
+print("put", first)
 print("put prev", client.put("a", "2", prev_kv=True).prev_kv.value)
 for number in range(5):
     client.put(f"dir/{number}", str(9 - number))
@@ -85,7 +90,7 @@ client.delete("w/1")
 client.transaction(compare=[], success=[t.put("w/2", "c"), t.put("w/3", "d")], failure=[])
 print("watch", enough.wait(10), seen)
 client.cancel_watch(watch_id)
-events, cancel = client.watch("w/2", start_revision=1)
+events, cancel = client.watch("w/2", start_revision=first)
 print("watch from the past", next(iter(events)).value)
 cancel()
 

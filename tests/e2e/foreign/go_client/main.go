@@ -1,10 +1,14 @@
-// What a program with the official Go client sees: prints one line for each thing it learns. Argument: the port.
+// What a program with the official Go client sees: prints one line for each thing it learns. Arguments: the port; and of
+// a guarded cluster the files of the CA, the certificate and its key, a user and a password.
 package main
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"os"
+	"sort"
 	"sync"
 	"time"
 
@@ -13,6 +17,7 @@ import (
 )
 
 var ctx = context.Background()
+var begin int64 // the revision of the first put
 
 func check(err error) {
 	if err != nil {
@@ -22,7 +27,11 @@ func check(err error) {
 }
 
 func main() {
-	c, err := clientv3.New(clientv3.Config{Endpoints: []string{"127.0.0.1:" + os.Args[1]}, DialTimeout: 5 * time.Second})
+	config := clientv3.Config{Endpoints: []string{"127.0.0.1:" + os.Args[1]}, DialTimeout: 5 * time.Second}
+	if len(os.Args) > 2 {
+		guard(&config, os.Args[2:])
+	}
+	c, err := clientv3.New(config)
 	check(err)
 	defer c.Close()
 	keys(c)
@@ -33,10 +42,22 @@ func main() {
 	cluster(c)
 }
 
+func guard(config *clientv3.Config, args []string) {
+	ca, err := os.ReadFile(args[0])
+	check(err)
+	pair, err := tls.LoadX509KeyPair(args[1], args[2])
+	check(err)
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(ca)
+	config.TLS = &tls.Config{RootCAs: roots, Certificates: []tls.Certificate{pair}}
+	config.Username, config.Password = args[3], args[4]
+}
+
 func keys(c *clientv3.Client) {
 	p, err := c.Put(ctx, "a", "1")
 	check(err)
-	fmt.Println("put", p.Header.Revision)
+	begin = p.Header.Revision
+	fmt.Println("put", begin)
 	p, err = c.Put(ctx, "a", "2", clientv3.WithPrevKV())
 	check(err)
 	fmt.Println("previous", string(p.PrevKv.Value))
@@ -45,10 +66,10 @@ func keys(c *clientv3.Client) {
 		check(err)
 	}
 	for _, o := range [][]clientv3.OpOption{
-		{}, {clientv3.WithSerializable()}, {clientv3.WithRev(2)}, {clientv3.WithPrefix()}, {clientv3.WithFromKey(), clientv3.WithLimit(3)},
+		{}, {clientv3.WithSerializable()}, {clientv3.WithRev(begin)}, {clientv3.WithPrefix()}, {clientv3.WithFromKey(), clientv3.WithLimit(3)},
 		{clientv3.WithPrefix(), clientv3.WithKeysOnly()}, {clientv3.WithPrefix(), clientv3.WithCountOnly()},
 		{clientv3.WithPrefix(), clientv3.WithSort(clientv3.SortByValue, clientv3.SortDescend), clientv3.WithLimit(2)},
-		clientv3.WithFirstCreate(), clientv3.WithLastRev(), clientv3.WithLastKey(), {clientv3.WithPrefix(), clientv3.WithMinModRev(4)},
+		clientv3.WithFirstCreate(), clientv3.WithLastRev(), clientv3.WithLastKey(), {clientv3.WithPrefix(), clientv3.WithMinModRev(begin + 2)},
 	} {
 		g, err := c.Get(ctx, "dir/1", o...)
 		check(err)
@@ -160,7 +181,7 @@ func watches(c *clientv3.Client) {
 	for n := range []int{0, 1, 2} {
 		past, stop := context.WithCancel(ctx)
 		o := [][]clientv3.OpOption{{}, {clientv3.WithFilterPut()}, {clientv3.WithFilterDelete()}}[n]
-		r := <-c.Watch(past, "w/1", append(o, clientv3.WithRev(1))...)
+		r := <-c.Watch(past, "w/1", append(o, clientv3.WithRev(begin))...)
 		fmt.Println("past", len(r.Events), r.Events[0].Type, r.Events[0].Kv)
 		stop()
 	}
@@ -205,7 +226,12 @@ func cluster(c *clientv3.Client) {
 	fmt.Println("watch compacted", r.Err(), r.CompactRevision == p.Header.Revision)
 	m, err := c.MemberList(ctx)
 	check(err)
-	fmt.Println("members", len(m.Members), m.Members[0].Name)
+	names := []string{}
+	for _, member := range m.Members {
+		names = append(names, member.Name)
+	}
+	sort.Strings(names) // they come in the order of their IDs
+	fmt.Println("members", names)
 	s, err := c.Status(ctx, c.Endpoints()[0])
 	check(err)
 	fmt.Println("status", s.Leader == s.Header.MemberId, s.DbSize > 0, s.Errors)
