@@ -1,5 +1,6 @@
 """Patroni keeps a PostgreSQL leader by the JSON gateway of three members, over the death of either kind of leader.
 
+The members are open to all, or behind TLS and auth, where Patroni is a user who may use its own keys alone.
 Needs PostgreSQL's programs and a Patroni. `QUORATE_PATRONI` is the command that runs a Python with `patroni[etcd3]` and
 `psycopg`, as a user that PostgreSQL starts for: `/some/venv/bin/python`, or for root
 `runuser -u postgres -- env PYTHONPATH=/some/site-packages /usr/bin/python3`.
@@ -17,12 +18,16 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from e2e_guard import Keys
+from e2e_play import Stage
 
+from quorate.api.pb import rpc_pb2 as pb
 from quorate.testing.cluster import Cluster, wait_for
 from quorate.testing.process import QUORATE, free_port
 
@@ -41,12 +46,12 @@ PATIENCE = 90.0
 class Node:
     """One Patroni with the PostgreSQL it looks after."""
 
-    def __init__(self, place: Path, number: int, hosts: str) -> None:
+    def __init__(self, place: Path, number: int, etcd: dict[str, str]) -> None:
         self.place = place
         self.name = f"pg{number}"
         self.port, self.rest = free_port(), free_port()
         self.settings = place / f"{self.name}.json"
-        self.settings.write_text(json.dumps(self._settings(hosts)))
+        self.settings.write_text(json.dumps(self._settings(etcd)))
         self.log = place / f"{self.name}.log"
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -86,12 +91,12 @@ class Node:
             if with_it.exists() and str(self.place).encode() in with_it.read_bytes():
                 os.kill(pid, signal.SIGKILL)
 
-    def _settings(self, hosts: str) -> dict[str, Any]:
+    def _settings(self, etcd: dict[str, str]) -> dict[str, Any]:
         return {
             "scope": "batman",
             "name": self.name,
             "restapi": {"listen": f"127.0.0.1:{self.rest}", "connect_address": f"127.0.0.1:{self.rest}"},
-            "etcd3": {"hosts": hosts},
+            "etcd3": etcd,
             "bootstrap": {
                 "dcs": {"ttl": TTL, "loop_wait": 2, "retry_timeout": 5},
                 "initdb": [{"encoding": "UTF8"}],
@@ -121,11 +126,51 @@ def place() -> Iterator[Path]:
     shutil.rmtree(made, ignore_errors=True)
 
 
-def test_patroni_keeps_a_leader_over_the_death_of_either_kind_of_leader(tmp_path: Path, place: Path) -> None:
+@contextmanager
+def _open_to_all(tmp_path: Path, _: Path) -> Iterator[tuple[Cluster, Callable[[], int | None], dict[str, str]]]:
+    """Three members, who leads them, and what Patroni is told of them."""
     with Cluster(tmp_path, [QUORATE] * 3) as cluster:
         cluster.start()
-        hosts = ",".join(member.endpoint for member in cluster.members)
-        nodes = [Node(place, number, hosts) for number in range(2)]
+        yield cluster, cluster.find_leader, {"hosts": _hosts(cluster)}
+
+
+@contextmanager
+def _guarded(tmp_path: Path, place: Path) -> Iterator[tuple[Cluster, Callable[[], int | None], dict[str, str]]]:
+    """The same behind TLS and auth. Keys are in `place`, where Patroni's user can read them."""
+    keys = Keys(place / "keys")
+    stage = Stage(tmp_path, keys, QUORATE)
+    files = {"cacert": keys.ca, "cert": keys.cert, "key": keys.key}
+    own = {"permType": "READWRITE", "key": b"/service/", "range_end": b"/service0"}
+    try:
+        for name, request in (
+            ("RoleAdd", pb.AuthRoleAddRequest(name="keeper")),
+            ("RoleGrantPermission", pb.AuthRoleGrantPermissionRequest(name="keeper", perm=own)),
+            ("UserAdd", pb.AuthUserAddRequest(name="patroni", password="three")),
+            ("UserGrantRole", pb.AuthUserGrantRoleRequest(user="patroni", role="keeper")),
+        ):
+            answer = stage.clients[0].call(name, request)
+            assert answer.ok, answer
+        user = {"protocol": "https", "username": "patroni", "password": "three"}
+        yield stage.cluster, stage.leader, {"hosts": _hosts(stage.cluster), **user, **files}
+    finally:
+        stage.close()
+
+
+def _hosts(cluster: Cluster) -> str:
+    return ",".join(member.endpoint for member in cluster.members)
+
+
+def _boxed(number: int | None) -> tuple[int] | None:
+    """So that member 0 is not nobody."""
+    return None if number is None else (number,)
+
+
+@pytest.mark.parametrize("start", [_open_to_all, _guarded])
+def test_patroni_keeps_a_leader_over_the_death_of_either_kind_of_leader(
+    start: Any, tmp_path: Path, place: Path
+) -> None:
+    with start(tmp_path, place) as (cluster, find_leader, etcd):
+        nodes = [Node(place, number, etcd) for number in range(2)]
         try:
             for node, role in zip(nodes, ("leader", "replica"), strict=True):
                 node.start()
@@ -133,7 +178,7 @@ def test_patroni_keeps_a_leader_over_the_death_of_either_kind_of_leader(tmp_path
             timeline = nodes[0].state()["timeline"]
 
             killed_at = time.time()
-            killed = cluster.leader()
+            (killed,) = wait_for(lambda: _boxed(find_leader()), PATIENCE, "a leader")
             cluster.kill(killed)
             # Longer than the lease of the leader key lasts: it has been renewed by the other members.
             wait_for(lambda: all(node.state()["dcs_last_seen"] > killed_at + TTL for node in nodes), PATIENCE, "a look")
