@@ -24,6 +24,8 @@ from quorate.transport.grpc import Channel, ClientStream, Status
 
 MAX_LOGINS = 3
 """Tokens that are refused in one call before its caller hears of it."""
+FIRST_SHARE = 0.4
+"""Of the time of a call that may be repeated, for its first try: the rest is left for another member."""
 SILENT_SECONDS = 3.0
 """For how long a member is left alone, where there are others, that did not answer in time."""
 REQUIRE_LEADER = ("hasleader", "true")
@@ -67,6 +69,14 @@ class Wire:
         self._token: Pairs | None = () if login is None else None
         """What each call carries; None while it is not known."""
         self._logging_in: asyncio.Task[Pairs] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """That of the first call; before Python 3.12, asking for the running one takes a call of the system."""
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()
+        return self._loop
 
     @property
     def endpoints(self) -> list[str]:
@@ -87,40 +97,50 @@ class Wire:
     ) -> Any:
         """The answer of the next member, or of that one. Raises EtcdError."""
         method = METHODS[type(request)]
-        seconds = self.timeout if timeout is None else timeout
-        policy = self.retry if retry is None else retry
         body = request.SerializeToString()
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + seconds
-        may_repeat: bool | None = None
-        tries = logins = 0
-        share = seconds if at is not None or len(self._ends) == 1 or policy.attempts == 1 else seconds / 3
+        seconds = self.timeout if timeout is None else timeout
+        begun = self.loop.time()
+        end = at or self.pick()
+        token = self._token
+        if token is None:
+            token = await self._log_in(begun + seconds)
+        limit = seconds
+        if method.repeatable and at is None and len(self._ends) > 1:
+            limit = seconds * FIRST_SHARE
+        try:
+            answer = await end.channel.unary(method.path, body, timeout=limit, metadata=token)
+        except Status as status:
+            return await self._call_again(request, body, status, end, begun + seconds, retry or self.retry, at)
+        if end.failures:
+            end.failures = 0
+        return method.decode(answer)
+
+    async def _call_again(
+        self, request: Any, body: bytes, status: Status, end: End, deadline: float, policy: Retry, at: End | None
+    ) -> Any:
+        """Go on after a first try that ended with `status`."""
+        method, may_repeat = METHODS[type(request)], repeatable(request)
+        tries, logins = 1, 0
         while True:
+            cause = cause_of(status)
+            logins += cause is Cause.TOKEN
+            self.failed(end, cause, silent=status.code == Code.DEADLINE_EXCEEDED)
+            again = self._may_retry(cause, may_repeat, logins) and tries < policy.attempts
+            if again:
+                await self.rest(deadline)
+            left = deadline - self.loop.time()
+            if not again or left <= 0:
+                raise self._final(status) from None
             end = at or self.pick()
+            token = self._token if self._token is not None else await self._log_in(deadline)
             tries += 1
             try:
-                token = self._token if self._token is not None else await self._log_in(deadline)
-                left = deadline - loop.time()
-                if may_repeat is None and share < seconds:
-                    may_repeat = repeatable(request)
-                # The usual ones are the same each time: the channel then knows the headers again.
-                limit = seconds if tries == 1 else left
-                limit = min(limit, share) if may_repeat else limit
-                answer = await end.channel.unary(method.path, body, timeout=max(limit, 0.0), metadata=token)
-            except Status as status:
-                cause = cause_of(status)
-                if may_repeat is None:
-                    may_repeat = repeatable(request)
-                logins += cause is Cause.TOKEN
-                self.failed(end, cause, silent=status.code == Code.DEADLINE_EXCEEDED)
-                again = self._may_retry(cause, may_repeat, logins)
-                if not again or tries >= policy.attempts or loop.time() >= deadline:
-                    raise self._final(status) from None
+                answer = await end.channel.unary(method.path, body, timeout=left, metadata=token)
+            except Status as failure:
+                status = failure
             else:
-                if end.failures:
-                    end.failures = 0
+                end.failures = 0
                 return method.decode(answer)
-            await self.rest(deadline)
 
     def _may_retry(self, cause: Cause, may_repeat: bool, logins: int) -> bool:
         if self.closed:
@@ -143,7 +163,7 @@ class Wire:
         token = self._token
         if token is None:
             try:
-                token = await self._log_in(asyncio.get_running_loop().time() + self.timeout)
+                token = await self._log_in(self.loop.time() + self.timeout)
             except Status as status:
                 raise self._final(status) from None
         end = at or self.pick()
@@ -157,7 +177,7 @@ class Wire:
         end = ends[self._turn % count]
         if not end.failures or count == 1:
             return end
-        now = asyncio.get_running_loop().time()
+        now = self.loop.time()
         for step in range(count):
             other = ends[(self._turn + step) % count]
             if other.rest_until <= now:
@@ -171,7 +191,7 @@ class Wire:
         elif cause in (Cause.NOT_SENT, Cause.UNKNOWN_OUTCOME):
             end.failures += 1
             pause = max(self.retry.pause(end.failures, self._dice), SILENT_SECONDS if silent else 0.0)
-            end.rest_until = asyncio.get_running_loop().time() + pause
+            end.rest_until = self.loop.time() + pause
 
     def works(self, end: End) -> None:
         """A member answers on a stream."""
@@ -179,7 +199,7 @@ class Wire:
 
     async def rest(self, deadline: float | None = None) -> None:
         """Wait until some member may be asked, but not beyond the deadline."""
-        now = asyncio.get_running_loop().time()
+        now = self.loop.time()
         until = min(end.rest_until if end.failures else now for end in self._ends)
         if deadline is not None:
             until = min(until, deadline)
@@ -215,7 +235,7 @@ class Wire:
         assert self._login is not None
         request = pb.AuthenticateRequest(name=self._login.name, password=self._login.password)
         path, decode, _ = METHODS[type(request)]
-        deadline = asyncio.get_running_loop().time() + self.timeout
+        deadline = self.loop.time() + self.timeout
         while True:
             end = self.pick()
             try:
@@ -225,7 +245,7 @@ class Wire:
                     return ()
                 cause = cause_of(status)
                 self.failed(end, cause)
-                late = asyncio.get_running_loop().time() >= deadline
+                late = self.loop.time() >= deadline
                 if late or cause not in (Cause.NOT_SENT, Cause.UNKNOWN_OUTCOME):
                     raise
             else:

@@ -53,10 +53,11 @@ class Channel:
         self._leaving: set[ClientConnection] = set()
         self._headers: dict[tuple[str, float | None, Pairs], Headers] = {}
         self._closed = False
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     async def unary(self, path: str, request: bytes, *, timeout: float | None = None, metadata: Pairs = ()) -> bytes:
         """Call `path` and return the reply. Raises Status."""
-        loop = asyncio.get_running_loop()
+        loop = self._loop or self._bind()
         headers = self._request_headers(path, timeout, metadata)
         self._check_size(request)
         deadline = None if timeout is None else loop.time() + timeout
@@ -93,7 +94,7 @@ class Channel:
 
     def stream(self, path: str, *, metadata: Pairs = (), timeout: float | None = None) -> ClientStream:
         """Open a streaming call. Never raises for the network: the outcome is told by the stream's `receive`."""
-        loop = asyncio.get_running_loop()
+        loop = self._loop or self._bind()
         headers = self._request_headers(path, timeout, metadata)
         deadline = None if timeout is None else loop.time() + timeout
         stream = ClientStream(loop, deadline)
@@ -114,6 +115,11 @@ class Channel:
             await asyncio.wait([connection.gone for connection in self._leaving], timeout=LINGER)
         for connection in list(self._leaving):
             connection.transport.abort()
+
+    def _bind(self) -> asyncio.AbstractEventLoop:
+        """The running loop, asked for once: before Python 3.12 that is a call of the system."""
+        self._loop = asyncio.get_running_loop()
+        return self._loop
 
     def _request_headers(self, path: str, timeout: float | None, metadata: Pairs) -> Headers:
         """Headers of a call. The same call gets the same tuple, which the connection then sends as a few bytes."""

@@ -1,9 +1,9 @@
 """Header blocks out (RFC 7541).
 
 The first use of a field puts it into the dynamic table, later uses are its index. Entries are never evicted: what
-finds no room stays a literal. A `Headers` tuple whose fields are all indexed is kept encoded under its identity, so
-that a caller who keeps its tuples pays one dict lookup. Values that change with every call stay out of the table
-and do not disturb the rest.
+finds no room stays a literal. A `Headers` tuple whose block puts nothing into the table is kept encoded under its
+identity, so that a caller who keeps its tuples pays one dict lookup: at once if all its fields are indexed, and when it
+comes twice in a row if not. Values that change with every call stay out of the table and do not disturb the rest.
 """
 
 from __future__ import annotations
@@ -49,6 +49,7 @@ class Encoder:
         self.blocks: dict[int, Encoded] = {}
         self._limit = ENCODER_TABLE_SIZE
         self._update = b""  # table size update owed to the next block
+        self._last: Headers = ()
         self._forget()
 
     def encode(self, headers: Headers) -> bytes:
@@ -59,7 +60,8 @@ class Encoder:
         parts: list[bytes] = []
         if self._update:
             parts.append(self._update)
-        indexed_only = not self._update
+        inserted, updates = self._inserted, bool(self._update)
+        indexed_only = True
         self._update = b""
         for field in headers:
             index = _STATIC_FIELDS.get(field)
@@ -72,12 +74,14 @@ class Encoder:
                 index = _FIRST_DYNAMIC + self._inserted - number
             parts.append(_INDEXED[index])
         block = b"".join(parts)
-        if indexed_only and type(headers) is tuple:
+        changes_table = updates or self._inserted != inserted
+        if not changes_table and type(headers) is tuple and (indexed_only or headers is self._last):
             if len(self.blocks) >= CACHED_HEADERS:
                 self.blocks.clear()
             opening = (len(block) << 16 | HEADERS << 8 | END_HEADERS).to_bytes(5, "big")
             ending = (len(block) << 16 | HEADERS << 8 | END_HEADERS | END_STREAM).to_bytes(5, "big")
             self.blocks[id(headers)] = (headers, opening, ending, block)
+        self._last = headers
         return block
 
     def resize(self, peer_limit: int) -> None:
