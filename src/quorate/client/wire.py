@@ -162,10 +162,7 @@ class Wire:
             raise Closed()
         token = self._token
         if token is None:
-            try:
-                token = await self._log_in(self.loop.time() + self.timeout)
-            except Status as status:
-                raise self._final(status) from None
+            token = await self._log_in(self.loop.time() + self.timeout)
         end = at or self.pick()
         return end, end.channel.stream(path, timeout=timeout, metadata=(*token, REQUIRE_LEADER))
 
@@ -216,7 +213,7 @@ class Wire:
     # Tokens.
 
     async def _log_in(self, deadline: float) -> Pairs:
-        """The token, asked for once for all that wait. Raises Status, EtcdError."""
+        """The token, asked for once for all that wait. Raises EtcdError."""
         if self._logging_in is None:
             self._logging_in = asyncio.create_task(self._ask_token())
             self._logging_in.add_done_callback(self._logged_in)
@@ -225,6 +222,8 @@ class Wire:
                 return await asyncio.shield(self._logging_in)
         except TimeoutError:
             raise DeadlineExceeded() from None
+        except Status as status:
+            raise self._final(status) from None
 
     def _logged_in(self, task: asyncio.Task[Pairs]) -> None:
         self._logging_in = None
