@@ -58,7 +58,7 @@ class Link:
             while self._rng.random() < self.loss:
                 seconds += wait
                 wait = min(2 * wait, RESEND_MOST)
-        return seconds
+        return min(seconds, RESEND_MOST)  # the loss of now must not hold it up for long when there is none any more
 
     def pass_through(self, size: int, start: float) -> float:
         """When `size` bytes that leave at `start` have arrived."""
