@@ -55,6 +55,20 @@ async def serve(
     return listener
 
 
+def serve_inside(grpc: GrpcServer, http: HttpHandler | None = None) -> Listener:
+    """A listener without a socket, for callers in this process: who connects gets the protocol of `accept`."""
+    listener = Listener(grpc, http, encrypted=False, streamed=frozenset())
+    listener.server = _NoSocket()
+    return listener
+
+
+class _NoSocket:
+    """What a listener without a socket listens at."""
+
+    def close(self) -> None:
+        """Nobody listens."""
+
+
 def _listen(where: socket.socket | tuple[str, int]) -> socket.socket:
     if not isinstance(where, socket.socket):
         where = socket.create_server(where, family=socket.AF_INET6 if ":" in where[0] else socket.AF_INET)
@@ -69,7 +83,7 @@ class Listener:
     def __init__(
         self, grpc: GrpcServer | None, http: HttpHandler | None, *, encrypted: bool, streamed: frozenset[str]
     ) -> None:
-        self.server: asyncio.Server | asyncio.AbstractServer | Acceptor = cast(asyncio.Server, None)
+        self.server: asyncio.Server | asyncio.AbstractServer | Acceptor | _NoSocket = cast(asyncio.Server, None)
         self._grpc = grpc
         self._http = http
         self._web = http if encrypted else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from ssl import SSLContext, SSLError
 from typing import TypeVar
 
@@ -21,12 +21,16 @@ T = TypeVar("T")
 
 _USER_AGENT = b"quorate-python/" + QUORATE_VERSION.encode()
 
+Dial = Callable[[Callable[[], ClientConnection]], Awaitable[tuple[asyncio.BaseTransport, ClientConnection]]]
+"""Connects the protocol that the given callable makes, as `loop.create_connection` does. Raises OSError."""
+
 
 class Channel:
     """Calls to one address over one connection. Constructing does no I/O: the first call connects.
 
     A lost connection fails the calls on it with UNAVAILABLE; the next call connects anew. With `ssl` the context is
-    told to offer `h2`. Belongs to the event loop of its first call.
+    told to offer `h2`. Belongs to the event loop of its first call. `dial` connects in its own way; `host` and `port`
+    then only name who is called, in `authority` and in errors.
     """
 
     def __init__(
@@ -38,12 +42,14 @@ class Channel:
         authority: str | None = None,
         limits: ChannelLimits | None = None,
         http2: Limits | None = None,
+        dial: Dial | None = None,
     ) -> None:
         self.host = host
         self.port = port
         if ssl is not None:
             ssl.set_alpn_protocols(["h2"])
         self._ssl = ssl
+        self._dial_own = dial
         self._authority = authority or (f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
         self._limits = limits or ChannelLimits()
         # A stream that nobody consumes must not shut the window of all others.
@@ -198,7 +204,7 @@ class Channel:
 
     async def _dial(self) -> ClientConnection:
         """A connection that has heard the server's preface. Raises Status."""
-        where = f"Error while dialing: dial tcp {self.host}:{self.port}"
+        where = f"Error while dialing: dial {f'tcp {self.host}:{self.port}' if self._dial_own is None else self.host}"
         try:
             async with asyncio.timeout(self._limits.connect_timeout):
                 return await self._establish()
@@ -211,19 +217,25 @@ class Channel:
             raise _dial_error(f"{where}: connect: {reason}") from None
 
     async def _establish(self) -> ClientConnection:
-        _, connection = await asyncio.get_running_loop().create_connection(
-            lambda: ClientConnection(self._limits, self._http2, self._forget),
-            self.host,
-            self.port,
-            ssl=self._ssl,
-            server_hostname=self.host if self._ssl is not None else None,
-        )
+        if self._dial_own is not None:
+            _, connection = await self._dial_own(self._make)
+        else:
+            _, connection = await asyncio.get_running_loop().create_connection(
+                self._make,
+                self.host,
+                self.port,
+                ssl=self._ssl,
+                server_hostname=self.host if self._ssl is not None else None,
+            )
         try:
             await connection.ready
         except BaseException:
             connection.transport.abort()
             raise
         return connection
+
+    def _make(self) -> ClientConnection:
+        return ClientConnection(self._limits, self._http2, self._forget)
 
     def _forget(self, connection: ClientConnection) -> None:
         """A connection takes no more calls, or is gone."""
