@@ -174,7 +174,9 @@ class Config:
             name=self.name,
             data_dir=self.directory(),
             initial_cluster=self._cluster(),
-            advertise_client_urls=self.advertise_client_urls or [DEFAULT_CLIENT_URL],
+            advertise_client_urls=[DEFAULT_CLIENT_URL]
+            if self.advertise_client_urls is None
+            else self.advertise_client_urls,
             peer_urls=sorted(self.initial_advertise_peer_urls),
             initial_cluster_token=self.initial_cluster_token,
             joining=self.initial_cluster_state == "existing",

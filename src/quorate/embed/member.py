@@ -7,20 +7,31 @@ they may ask while this one still asks them. Clients are served last, once the m
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import platform
 import socket
 import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TypeVar, cast
 
 from quorate.embed.binding import bind, release
 from quorate.embed.client_http import client_handler
-from quorate.embed.config import Config
+from quorate.embed.config import DEFAULT_NAME, Config
+from quorate.embed.keywords import config_of
+from quorate.embed.memory_dir import MemoryDirectory
+from quorate.embed.ports import endpoint, is_free, settle, with_port
 from quorate.embed.security import Security
 from quorate.etcdhttp import PeerHandler, streamed_paths
 from quorate.pkg.jsonlog import get_log
 from quorate.server import Server, ServerConfig
-from quorate.transport.grpc import Context, GrpcServer, ServerLimits
-from quorate.transport.mux import Listener, serve
+from quorate.server.world import World
+from quorate.transport.grpc import Channel, ChannelLimits, Context, GrpcServer, ServerLimits
+from quorate.transport.memory import PEER_NAME, connect
+from quorate.transport.mux import Listener, serve, serve_inside
 from quorate.transport.sockets import address_name
 from quorate.transport.web import HttpRequest, HttpResponse, text_response
 from quorate.v3rpc import build_methods
@@ -30,26 +41,117 @@ log = get_log(__name__)
 
 DRAIN_GRACE = 2.0
 """Seconds that calls under way get to finish when the member stops."""
+MEMORY_SEGMENT_BYTES = 1 << 20
+"""A segment of a log in memory: all of it is reserved at once, and then takes memory."""
 STREAMED_PATHS = frozenset({"/raft/snapshot"})
 """Requests whose bodies are too large to be held in memory."""
 
+P = TypeVar("P", bound=asyncio.Protocol)
+
 
 class Etcd:
-    """One member in this process, on the running event loop."""
+    """One member in this process, on the event loop that starts it.
 
-    def __init__(self, config: Config) -> None:
+    Settings are a `Config`, or keywords: `data_dir`, `name` and any other field of `Config` (etcd's flags in
+    snake_case). By keywords, it listens at free ports of 127.0.0.1 where no URLs are given; with `listen=False` at
+    none: a member alone, reached by `channel` only. With `in_memory=True` its data is in a directory in memory that is
+    made at its start and removed at its end, and nothing is synced. Log lines go to the logger "quorate", wherever the
+    program sends them; `log_level` and `log_outputs` are for the command.
+
+        async with Etcd(data_dir="db") as etcd: ...
+
+    It can be started again once it has stopped, at the ports that it had.
+    Raises ConfigError for settings that exclude each other, TypeError for unknown ones.
+    """
+
+    def __init__(
+        self,
+        config: Config | None = None,
+        *,
+        data_dir: str | Path | None = None,
+        name: str = DEFAULT_NAME,
+        listen: bool = True,
+        in_memory: bool = False,
+        **config_fields: Any,
+    ) -> None:
+        if config is None:
+            config = config_of(data_dir, name, listen, in_memory, config_fields)
+        elif data_dir is not None or name != DEFAULT_NAME or not listen or in_memory or config_fields:
+            raise TypeError("settings are given as a Config or as keywords, not as both")
         self.config = config
+        self.world = World(segment_bytes=MEMORY_SEGMENT_BYTES) if in_memory else World()
+        """The machine that it runs on; another may be put in its place before a start."""
         self.server: Server | None = None
-        self.failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        """Gets an exception when the member must stop: a disk that fails, state that could differ from the others'."""
+        """None while it does not run."""
+        self.failed: asyncio.Future[None] = cast("asyncio.Future[None]", None)
+        """Since the last start. Gets an exception when the member must stop: a disk that fails, state that could
+        differ from the others'."""
+        self._in_memory = in_memory
+        self._memory: MemoryDirectory | None = None
+        self._peers_move = False
+        """The peer port is a new one at every construction."""
+        self._running = False
         self._sockets: list[tuple[str, socket.socket]] = []
+        self._held: dict[str, socket.socket] = {}
+        """Those of them whose port the system chose, until they are listened at."""
         self._listeners: list[Listener] = []
+        self._inside: Listener | None = None
+
+    async def __aenter__(self) -> Etcd:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    @property
+    def is_running(self) -> bool:
+        """True from the beginning of a start until the member has stopped."""
+        return self._running
+
+    @property
+    def client_urls(self) -> list[str]:
+        """Where clients find it, since its first start if the ports are free ones; empty without listeners."""
+        told = self.config.advertise_client_urls
+        return list(self.config.listen_client_urls if told is None else told)
+
+    @property
+    def endpoints(self) -> list[str]:
+        """The same as clients take it: `host:port`."""
+        return [endpoint(url) for url in self.client_urls]
+
+    @property
+    def peer_urls(self) -> list[str]:
+        """Where other members find it; empty without listeners."""
+        return list(self.config.initial_advertise_peer_urls if self.config.listen_peer_urls else ())
+
+    def channel(self, *, limits: ChannelLimits | None = None) -> Channel:
+        """A channel to this member without a socket, for callers on its own event loop only. While the member does not
+        run, calls fail with UNAVAILABLE; once it has started again they find it again. To be closed by the caller."""
+        return Channel(PEER_NAME, 0, authority=PEER_NAME, limits=limits, dial=self._dial)
 
     async def start(self) -> None:
-        """Return once clients are served.
+        """Return once clients are served; a start that fails leaves nothing behind.
 
         Raises ConfigError, TlsError, OSError, or what the data directory has wrong.
         """
+        if self._running:
+            raise RuntimeError("this member runs already")
+        self._running = True
+        self.failed = asyncio.get_running_loop().create_future()
+        try:
+            await self._start()
+        except BaseException:
+            await self.abort()
+            raise
+
+    async def _start(self) -> None:
+        if self._in_memory:
+            self._memory = MemoryDirectory()
+            self.config = replace(self.config, data_dir=str(self._memory.path / "data"))
+        self._settle_ports()
         settings = self.config.server_config()
         security = Security.prepare(self.config)
         log.info("configuring peer listeners", listen_peer_urls=self.config.listen_peer_urls)
@@ -64,7 +166,7 @@ class Etcd:
             self._listeners.append(await serve(bound, None, door, tls=tls, streamed=STREAMED_PATHS))
             log.info("serving peer traffic", address=_address(bound), encrypted=tls is not None)
         loop = asyncio.get_running_loop()
-        server = self.server = await Server.open(settings, loop, self._fail, tls=security.peer_caller)
+        server = self.server = await Server.open(settings, loop, self._fail, self.world, security.peer_caller)
         door.open(PeerHandler(server))
         server.start()
         try:
@@ -73,12 +175,22 @@ class Etcd:
             if self.failed.done():
                 self.failed.result()  # why it stopped says more than that it did
             raise
+        if self._peers_move:
+            await _tell_peer_urls(server)
+        await self._serve_clients(server, security, clients, web_only)
+
+    async def _serve_clients(
+        self, server: Server, security: Security, clients: list[socket.socket], web_only: list[socket.socket]
+    ) -> None:
+        settings = server.config
         limits = ServerLimits(
             max_receive_message=settings.max_message_bytes, slow_unary=settings.warning_unary_request_duration
         )
         methods = build_methods(server)
         grpc = GrpcServer(methods, limits, slow_call=_log_slow_call)
         server.raft.turn_ended = grpc.flush
+        self._inside = serve_inside(grpc)
+        self._listeners.append(self._inside)
         http = client_handler(self.config, server, methods, grpc.tallies)
         streamed = streamed_paths(methods)
         for url, bound in zip(self.config.listen_client_urls, clients, strict=True):
@@ -95,30 +207,73 @@ class Etcd:
             log.info(f"serving client traffic {words}", address=_address(bound))
 
     async def stop(self) -> None:
-        """Let calls under way finish, then put everything on disk and let it go."""
+        """Let calls under way finish, then put everything on disk and let it go. Does nothing if it does not run."""
+        if not self._running:
+            return
         names = {"name": self.config.name, "data_dir": str(self.config.directory())}
         log.info("closing etcd server", **names)
-        if self.server is not None:
-            await self.server.leave()
-        await asyncio.gather(*(listener.drain(DRAIN_GRACE) for listener in self._listeners))
-        self._close_sockets()
-        if self.server is not None:
-            await self.server.stop()
+        try:
+            if self.server is not None:
+                await self.server.leave()
+            await asyncio.gather(*(listener.drain(DRAIN_GRACE) for listener in self._listeners))
+            self._close_sockets()
+            if self.server is not None:
+                await self.server.stop()
+        finally:
+            self._let_go()
         log.info("closed etcd server", **names)
 
     async def abort(self) -> None:
-        """Stop at once after a failure: nothing more is written, what is on disk stays as it is."""
+        """Stop at once, as a crash would: nothing more is written, what is on disk stays as it is."""
         for listener in self._listeners:
             listener.close()
         self._close_sockets()
-        if self.server is not None:
-            await self.server.abort()
+        try:
+            if self.server is not None:
+                await self.server.abort()
+        finally:
+            self._let_go()
+
+    def _let_go(self) -> None:
+        """Nothing of it runs any more: ready for another start."""
+        self._close_sockets()
+        self._listeners, self._inside, self.server = [], None, None
+        if self._memory is not None:
+            self._memory.remove()
+            self._memory = None
+        if self.failed is not None and self.failed.done() and not self.failed.cancelled():
+            self.failed.exception()  # it was logged; whoever did not ask need not be told once more
+        self._running = False
+
+    async def _dial(self, make: Callable[[], P]) -> tuple[asyncio.Transport, P]:
+        if self._inside is None:
+            raise ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
+        if asyncio.get_running_loop() is not self.failed.get_loop():
+            raise RuntimeError("a channel without a socket works on the event loop of its member only")
+        return connect(self._inside.accept, make)
 
     def _fail(self, error: BaseException) -> None:
         if not self.failed.done():
             self.failed.set_exception(error)
 
+    def _settle_ports(self) -> None:
+        """Bind what is left to the system, and name it in the settings."""
+        config = self.config
+        if any(map(is_free, config.listen_peer_urls + config.listen_client_urls + config.listen_client_http_urls)):
+            config.check()
+            self._peers_move = any(map(is_free, config.initial_advertise_peer_urls))
+            self.config = settle(config, self._hold)
+
+    def _hold(self, url: str) -> str:
+        bound = bind(url)
+        url = with_port(url, bound.getsockname()[1])
+        self._sockets.append((url, bound))
+        self._held[url] = bound
+        return url
+
     def _bind(self, url: str) -> socket.socket:
+        if (held := self._held.pop(url, None)) is not None:
+            return held
         bound = bind(url)
         self._sockets.append((url, bound))
         return bound
@@ -126,6 +281,7 @@ class Etcd:
     def _close_sockets(self) -> None:
         for url, bound in self._sockets:
             release(url, bound)
+        self._sockets, self._held = [], {}
 
     def _log_start(self, settings: ServerConfig) -> None:
         log.info(
@@ -154,6 +310,13 @@ class Etcd:
             auto_compaction_mode=settings.auto_compaction_mode,
             auto_compaction_retention=self.config.auto_compaction_retention,
         )
+
+
+async def _tell_peer_urls(server: Server) -> None:
+    """A member alone that came back at another free port: the list of members is to show where it is now."""
+    own = server.cluster.member(server.member_id)
+    if own is not None and len(server.cluster.members()) == 1 and list(own.peer_urls) != server.config.peer_urls:
+        await server.members.update(server.member_id, server.config.peer_urls)
 
 
 class _PeerDoor:

@@ -4,7 +4,7 @@
     log.info("opened backend", path=path, took_ms=3.1)
 
 Field names are written with dashes. Handlers and levels are the standard library's, so that an embedding program can
-route these lines wherever its own go.
+route these lines wherever its own go; as long as it says nothing, they go nowhere.
 """
 
 from __future__ import annotations
@@ -33,6 +33,8 @@ _NAMES = {
     logging.ERROR: "error",
     logging.CRITICAL: "fatal",
 }
+
+logging.getLogger(ROOT).addHandler(logging.NullHandler())
 
 
 class Log:

@@ -67,7 +67,9 @@ class LogCompactor:
         loop = asyncio.get_running_loop()
         while config.max_wals:
             try:
-                self._purging = loop.run_in_executor(None, _purge, files, str(config.wal_path), config.max_wals)
+                self._purging = loop.run_in_executor(
+                    self._server.threads, _purge, files, str(config.wal_path), config.max_wals
+                )
                 purged = await asyncio.shield(self._purging)
             except OSError as err:
                 log.warn("failed to purge the log", error=str(err))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
 
@@ -95,6 +96,8 @@ class Server(Agreement):
             self._tasks: set[asyncio.Task[Any]] = set()
             self.http = http
             self.jobs = Jobs(loop, self.fail)
+            self.threads = ThreadPoolExecutor(1, "quorate-disk")
+            """For calls that wait for the disk; the loop's own pool would outlive this member."""
             self.peers = Peers(self, http, () if joined is None else joined.members)
             self.transport = self.peers.transport
             state = State(
@@ -182,9 +185,10 @@ class Server(Agreement):
             return
         await self._hang_up()
         try:
-            await self._loop.run_in_executor(None, self._writer.close)
+            await self._loop.run_in_executor(self.threads, self._writer.close)
         finally:
-            await self._loop.run_in_executor(None, self.backend.close)
+            await self._loop.run_in_executor(self.threads, self.backend.close)
+            self.threads.shutdown()
 
     async def abort(self) -> None:
         """Stop at once: what is half done is dropped, files and locks are let go."""
@@ -194,6 +198,7 @@ class Server(Agreement):
                 close()
             except Exception as err:
                 log.warn("closed after a failure", error=str(err))
+        self.threads.shutdown()
 
     async def _hang_up(self) -> None:
         self._halt()
