@@ -169,6 +169,23 @@ async def test_a_drained_listener_says_goodbye_inside_as_well() -> None:
     await channel.close()
 
 
+@pytest.mark.parametrize("end", ["close", "drain"])
+async def test_a_connection_that_is_made_after_the_listener_has_closed_is_dropped(end: str) -> None:
+    """A loop accepts first and makes the connection a turn later: the listener may have closed in between."""
+    service, listener, channel = inside()
+    accepted = listener.accept()
+    if end == "drain":
+        await listener.drain(5)
+    else:
+        listener.close()
+    _, client = memory.connect(lambda: accepted, Recorder)
+    await until(lambda: bool(client.told))
+    assert client.told == [ConnectionResetError] and listener.connections == 0
+    code, _ = await outcome(channel.unary(PREFIX + "Echo", b"", timeout=5))
+    assert code == 14 and not service.contexts
+    await channel.close()
+
+
 async def test_a_dial_of_ones_own_fails_like_any_other() -> None:
     async def refuse(make):  # type: ignore[no-untyped-def]
         raise ConnectionRefusedError(111, "Connection refused")

@@ -91,6 +91,7 @@ class Listener:
         self._fresh: set[_FirstBytes] = set()
         self._served: set[Served] = set()
         self._empty: asyncio.Future[None] | None = None
+        self._closed = False
 
     @property
     def port(self) -> int:
@@ -109,12 +110,14 @@ class Listener:
 
     def close(self) -> None:
         """Stop listening and drop every connection; their calls are cancelled."""
+        self._closed = True
         self.server.close()
         for connection in [*self._fresh, *self._served]:
             connection.abort()
 
     async def drain(self, grace: float) -> None:
         """Stop listening, let the calls under way end, then close. What is left after `grace` seconds is dropped."""
+        self._closed = True
         self.server.close()
         for fresh in list(self._fresh):
             fresh.abort()
@@ -124,6 +127,13 @@ class Listener:
             self._empty = asyncio.get_running_loop().create_future()
             await asyncio.wait([self._empty], timeout=grace)
         self.close()
+
+    def begin(self, transport: asyncio.Transport) -> bool:
+        """Whether a new connection may say what it wants. One that was accepted while the loop was about to close the
+        listener is made after that, and must not be served for ever."""
+        if self._closed:
+            transport.abort()
+        return not self._closed
 
     def take(self, transport: asyncio.Transport, first: bytes) -> None:
         """Give the socket to the protocol its first bytes ask for."""
@@ -159,6 +169,8 @@ class _FirstBytes(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
+        if not self._listener.begin(self._transport):
+            return
         self._fresh.add(self)
         self._timer = asyncio.get_running_loop().call_later(FIRST_BYTES_TIMEOUT, self.abort)
 
