@@ -167,9 +167,10 @@ class Server(Agreement):
             )
             self.spawn(compactor.run())
 
-    async def leave(self) -> None:
-        """Hand leadership over, then fail what waits and refuse what comes: this member is about to stop."""
-        if not self._failed:
+    async def leave(self, transfer: bool = True) -> None:
+        """Hand leadership over, then fail what waits and refuse what comes: this member is about to stop. Without
+        `transfer` nobody is to lead next: the others are about to stop as well."""
+        if transfer and not self._failed:
             await hand_over(self)
         self._refuse_calls()
 
@@ -206,6 +207,9 @@ class Server(Agreement):
         await self.transport.stop()
         await self.http.close()
         await self.logs.purged()
+        ending = self._tasks - {asyncio.current_task()}
+        if ending:
+            await asyncio.wait(ending)
 
     def _halt(self) -> None:
         self._refuse_calls()
@@ -337,8 +341,12 @@ class Server(Agreement):
     def _campaign_if_alone(self) -> None:
         """A cluster of one need not wait for an election timeout: nobody else can lead."""
         if self.state.conf_state.voters == (self.member_id,):
-            self.node.campaign()
-            self.raft.poke()
+            self.campaign()
+
+    def campaign(self) -> None:
+        """Stand for election now, rather than when no leader was heard of for long. If it fails, time decides."""
+        self.node.campaign()
+        self.raft.poke()
 
     # The disk.
 
