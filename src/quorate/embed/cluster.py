@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, overload
@@ -14,6 +14,9 @@ from quorate.embed.config import ConfigError
 from quorate.embed.member import MEMORY_SEGMENT_BYTES, Etcd
 from quorate.embed.memory_dir import MemoryDirectory
 from quorate.server.world import World
+
+LINK_POLL = 0.002
+"""Seconds between two looks at the links of members that start."""
 
 
 class Cluster(Sequence[Etcd]):
@@ -89,19 +92,29 @@ class Cluster(Sequence[Etcd]):
 
     async def start(self) -> None:
         """Start every member that does not run; return once all serve clients. Stops everything when one cannot."""
+        sleeping = [member for member in self if not member.is_running]
+        calls = [member.start() for member in sleeping]
+        if len(sleeping) == len(self) > 1:
+            calls.append(self._elect())
         try:
-            await _all([member.start() for member in self if not member.is_running])
+            await _all(calls)
         except BaseException:
             await self.stop()
             raise
 
+    async def _elect(self) -> None:
+        """Have the first member stand for election as soon as it reaches enough others: nobody leads yet, so there is
+        nothing to be learned from the silence that would have to pass otherwise."""
+        quorum = len(self) // 2 + 1
+        while (server := self[0].server) is None or len(server.connected_members(0.0)) < quorum:  # noqa: ASYNC110
+            await asyncio.sleep(LINK_POLL)
+        if not server.leader_id:
+            server.campaign()
+
     async def stop(self) -> None:
-        """Stop every member, the leader last, for nobody needs another one; free the ports and what is in memory."""
-        last = self.leader
+        """Stop every member, for good; free the ports and what is in memory."""
         try:
-            await _all([member.stop() for member in self if member is not last])
-            if last is not None:
-                await last.stop()
+            await _all([member.stop(transfer=False) for member in self])
         finally:
             for held in self._held:
                 held.close()
@@ -122,7 +135,7 @@ class Cluster(Sequence[Etcd]):
         return port
 
 
-async def _all(calls: Sequence[Any]) -> None:
+async def _all(calls: Sequence[Coroutine[Any, Any, None]]) -> None:
     """Await all of them. The first that fails cancels the others and is raised."""
     try:
         async with asyncio.TaskGroup() as group:

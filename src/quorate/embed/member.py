@@ -206,15 +206,18 @@ class Etcd:
             words = "securely" if secure else "insecurely; this is strongly discouraged!"
             log.info(f"serving client traffic {words}", address=_address(bound))
 
-    async def stop(self) -> None:
-        """Let calls under way finish, then put everything on disk and let it go. Does nothing if it does not run."""
+    async def stop(self, *, transfer: bool = True) -> None:
+        """Let calls under way finish, then put everything on disk and let it go. Does nothing if it does not run.
+
+        A leader hands leadership over first; not so without `transfer`, for who stops all members.
+        """
         if not self._running:
             return
         names = {"name": self.config.name, "data_dir": str(self.config.directory())}
         log.info("closing etcd server", **names)
         try:
             if self.server is not None:
-                await self.server.leave()
+                await self.server.leave(transfer)
             await asyncio.gather(*(listener.drain(DRAIN_GRACE) for listener in self._listeners))
             self._close_sockets()
             if self.server is not None:
