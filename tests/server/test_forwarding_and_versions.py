@@ -12,6 +12,7 @@ import pytest
 from server_support import StartServer
 
 from quorate.api import errors
+from quorate.embed import Etcd
 from quorate.membership import Member
 from quorate.server import transfer
 from quorate.server.members import encode_verdict
@@ -177,3 +178,22 @@ async def test_the_database_follows_the_cluster_version(start_server: StartServe
         server.cluster.set_version(version)
         server.versions.follow()
         assert server.storage_version == stored
+
+
+@pytest.mark.parametrize("turns", range(4))
+async def test_the_watch_over_versions_ends_with_its_server_even_as_something_changes(turns: int) -> None:
+    member = Etcd(listen=False, in_memory=True)
+    await member.start()
+    assert member.server is not None
+    look = member.server.versions._look
+    async with asyncio.timeout(10):
+        while not look._waiters:  # noqa: ASYNC110 - nobody tells that somebody waits
+            await asyncio.sleep(0)
+    for tell in member.server.on_leader_change:
+        tell()
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    async with asyncio.timeout(10):
+        await member.abort()
+    left = {task for task in asyncio.all_tasks() if task is not asyncio.current_task()}
+    assert not [task for task in left if "watch_for_ever" in repr(task)]

@@ -176,8 +176,10 @@ class Versions:
 
     async def _wait(self, seconds: float) -> None:
         """Until something about versions or leadership changes, or the time is over."""
+        # Not `wait_for`: that one forgets a cancellation that comes together with what it waits for (CPython 86296).
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._look.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._look.wait()
 
     async def _decide(self) -> None:
         """Ask all members what they run, and propose what follows from it."""
