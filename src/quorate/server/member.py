@@ -92,7 +92,7 @@ class Server(Agreement):
         try:
             super().__init__(config, booted, loop, world.rng)
             self._tell_failure = fail
-            self._failed = False
+            self._failed = self._closed = False
             self._tasks: set[asyncio.Task[Any]] = set()
             self.http = http
             self.jobs = Jobs(loop, self.fail)
@@ -180,7 +180,9 @@ class Server(Agreement):
         self.reads.fail(errors.Stopped)
 
     async def stop(self) -> None:
-        """Put everything on disk and close it."""
+        """Put everything on disk and close it. A second time does nothing."""
+        if self._closed:
+            return
         if self._failed:
             await self.abort()
             return
@@ -189,7 +191,7 @@ class Server(Agreement):
             await self._loop.run_in_executor(self.threads, self._writer.close)
         finally:
             await self._loop.run_in_executor(self.threads, self.backend.close)
-            self.threads.shutdown()
+            self._close_threads()
 
     async def abort(self) -> None:
         """Stop at once: what is half done is dropped, files and locks are let go."""
@@ -199,6 +201,10 @@ class Server(Agreement):
                 close()
             except Exception as err:
                 log.warn("closed after a failure", error=str(err))
+        self._close_threads()
+
+    def _close_threads(self) -> None:
+        self._closed = True
         self.threads.shutdown()
 
     async def _hang_up(self) -> None:
