@@ -463,6 +463,23 @@ async def test_draining_ends_after_its_grace_whatever_goes_on() -> None:
         await until(lambda: service.cancelled == ["wait"])
 
 
+async def test_draining_waits_for_no_call_that_lasts_as_long_as_its_caller_likes() -> None:
+    async with serving() as (service, listener), channel_to(listener.port) as channel:
+        flood = channel.stream(PREFIX + "Flood")
+        flood.send(b"100")
+        flood.half_close()
+        chat = channel.stream(PREFIX + "Chat")
+        chat.send(b"hi")
+        assert await chat.receive() == b"you said hi"
+        chat.send(b"bye soon")
+        async with asyncio.timeout(10):
+            await listener.drain(60.0)
+        assert await chat.receive() == b"you said bye soon"
+        assert await outcome(chat.receive()) == (14, "the server is closing")
+        assert sum([len(data) for _ in range(100) if (data := await flood.receive())]) == 1_000_000
+        assert await flood.receive() is None
+
+
 async def test_calls_that_meet_a_draining_server_go_to_the_next_connection() -> None:
     async with serving() as (service, listener), channel_to(listener.port) as channel:
         waiting = asyncio.create_task(channel.unary(PREFIX + "Wait", b""))

@@ -22,8 +22,8 @@ from quorate.transport.grpc.heads import (
 )
 from quorate.transport.grpc.keepalive import PING, Heartbeat, PingPolice
 from quorate.transport.grpc.limits import DRAIN_PING_TIMEOUT, LINGER
-from quorate.transport.grpc.methods import Context, Reply, Unary
-from quorate.transport.grpc.status import OK_TRAILERS, status_of, trailers_of
+from quorate.transport.grpc.methods import Bidi, Context, Reply, Unary
+from quorate.transport.grpc.status import OK_TRAILERS, Status, status_of, trailers_of
 from quorate.transport.grpc.stream import Stream, parse
 from quorate.transport.grpc.unary import UnaryCall
 from quorate.transport.grpc.web_call import WebCall
@@ -377,10 +377,14 @@ class ServerConnection(Edge):
         self.wake()
 
     def _leave(self) -> None:
-        """All calls sent before the peer heard the first GOAWAY have come: name the last one."""
+        """All calls sent before the peer heard the first GOAWAY have come: name the last one. Calls that last as long
+        as their caller likes would be waited for in vain."""
         if not self._leaving:
             self._leaving = True
             self.machine.go_away()
+            for call in list(self._calls.values()):
+                if isinstance(call, Stream) and isinstance(call.head.method, Bidi):
+                    call.fail(Status(Code.UNAVAILABLE, "the server is closing"))
             self.wake()
 
     def _say_goodbye(self) -> None:
