@@ -464,7 +464,7 @@ async def test_draining_ends_after_its_grace_whatever_goes_on() -> None:
 
 
 async def test_draining_waits_for_no_call_that_lasts_as_long_as_its_caller_likes() -> None:
-    async with serving() as (service, listener), channel_to(listener.port) as channel:
+    async with serving() as (_, listener), channel_to(listener.port) as channel:
         flood = channel.stream(PREFIX + "Flood")
         flood.send(b"100")
         flood.half_close()
