@@ -67,7 +67,8 @@ def threads() -> list[str]:
 
 
 def memory_directories() -> set[Path]:
-    return set(memory_root().glob(PREFIX + "*"))
+    """Those of this process."""
+    return set(memory_root().glob(f"{PREFIX}{os.getpid()}-*"))
 
 
 async def settled() -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 SHARED_MEMORY = Path("/dev/shm")
 PREFIX = "quorate-memory-"
-"""Names of directories that are locked, or left by the dead."""
+"""Names of directories that are locked, or left by the dead; then comes the process that made it."""
 _NEW = "quorate-new-"
 _LOCK = "alive"
 
@@ -37,7 +37,7 @@ class MemoryDirectory:
         made = Path(tempfile.mkdtemp(prefix=_NEW, dir=root))
         self._lock = os.open(made / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         fcntl.flock(self._lock, fcntl.LOCK_EX)
-        self.path = made.rename(made.with_name(PREFIX + made.name.removeprefix(_NEW)))
+        self.path = made.rename(made.with_name(f"{PREFIX}{os.getpid()}-{made.name.removeprefix(_NEW)}"))
         self._end = weakref.finalize(self, _remove, self.path, self._lock)
 
     def remove(self) -> None:
