@@ -8,7 +8,7 @@ FAULTS ?= 44
 SEEDS ?= 1..2000
 JOBS ?= 2
 
-.PHONY: run test cluster soak-cluster sim mutants check format bench bench-cluster proto clean
+.PHONY: run test cluster soak-cluster sim mutants check format bench bench-cluster proto sync clean
 
 run: $(VENV)/.run   ## start a member on 127.0.0.1:2379 (clients) and :2380 (peers); ARGS="--flag=..." adds flags
 	exec $(BIN)/etcd $(ARGS)
@@ -34,6 +34,7 @@ check: $(VENV)/.dev ## format, lint, types, floors, generated modules
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python tools/gen_proto.py --check
+	$(BIN)/python tools/gen_sync.py --check
 
 format: $(VENV)/.dev ## put the sources into shape
 	$(BIN)/ruff format .
@@ -47,6 +48,9 @@ bench-cluster: $(VENV)/.dev ## the same with three members each
 
 proto: $(VENV)/.dev ## generate the protobuf modules anew
 	$(BIN)/python tools/gen_proto.py
+
+sync: $(VENV)/.dev ## generate the sync client anew from the asyncio client
+	$(BIN)/python tools/gen_sync.py
 
 clean:
 	rm -rf $(VENV) build src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

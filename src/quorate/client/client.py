@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
+from contextlib import aclosing
 from pathlib import Path
 from types import TracebackType
-from typing import Literal
+from typing import Any, Literal
 
 from quorate.api.pb import rpc_pb2 as pb
 from quorate.client import ops, snapshot
@@ -26,12 +27,13 @@ from quorate.client.results import (
     to_delete,
     to_get,
     to_header,
-    to_kv,
+    to_kvs,
     to_put,
 )
 from quorate.client.retry import Retry
 from quorate.client.session import DEFAULT_TTL, Session
 from quorate.client.tls import Tls
+from quorate.client.twin import translated
 from quorate.client.txn import Txn
 from quorate.client.watch import PROGRESS_SECONDS, Watch
 from quorate.client.wire import Dial, Login, Wire
@@ -191,6 +193,7 @@ class Client:
         request = pb.CompactionRequest(revision=revision, physical=physical)
         return to_header((await self._wire.call(request, timeout=timeout)).header)
 
+    @translated
     async def scan(
         self,
         key: Key,
@@ -209,13 +212,19 @@ class Client:
         request = ops.get(
             key, range_end, prefix=prefix, revision=revision, serializable=serializable, keys_only=keys_only
         )
+        async with aclosing(self._scan(request, timeout)) as parts:
+            async for kvs in parts:
+                for kv in kvs:
+                    yield kv
+
+    async def _scan(self, request: Any, timeout: float | None) -> AsyncGenerator[tuple[KeyValue, ...], None]:
+        """As they come, many at a time."""
         _, stream = await self._wire.stream(RANGE_STREAM, timeout=timeout)
         stream.send(request.SerializeToString())
         stream.half_close()
         try:
             while (message := await stream.receive()) is not None:
-                for kv in pb.RangeStreamResponse.FromString(message).range_response.kvs:
-                    yield to_kv(kv)
+                yield to_kvs(pb.RangeStreamResponse.FromString(message).range_response.kvs)
         except Status as status:
             raise error_of(status) from None
         finally:

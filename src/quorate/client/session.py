@@ -9,6 +9,7 @@ from types import TracebackType
 from quorate.api.pb import rpc_pb2 as pb
 from quorate.client.errors import EtcdError, SessionLost
 from quorate.client.leases import Keeper, Lease
+from quorate.client.twin import on_loop
 from quorate.client.wire import Wire
 
 DEFAULT_TTL = 60
@@ -33,6 +34,7 @@ class Lost:
             return False
         return True
 
+    @on_loop
     def set(self, error: EtcdError) -> None:
         if not self._happened.is_set():
             self.error = error

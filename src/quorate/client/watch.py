@@ -24,6 +24,7 @@ from quorate.client.methods import WATCH
 from quorate.client.ops import Key, key_range
 from quorate.client.results import Event, to_event
 from quorate.client.retry import OLD_TOKEN, TOKEN_ERRORS, Cause, cause_of
+from quorate.client.twin import translated
 from quorate.client.wire import End, Wire
 from quorate.transport.grpc import ClientStream, Status
 
@@ -97,6 +98,7 @@ class Watch:
     def __aiter__(self) -> Watch:
         return self
 
+    @translated
     async def __anext__(self) -> Event:
         """The next event, however long it takes. Raises Compacted, PermissionDenied and the like; ends when closed."""
         while not self._ready:

@@ -1,0 +1,62 @@
+"""The sync twin of quorate.client.watch. Generated from it by tools/gen_sync.py: do not edit."""
+
+from __future__ import annotations
+
+from collections import deque
+from types import TracebackType
+
+from quorate.client import watch as source
+from quorate.client.results import Event
+from quorate.client.sync.base import Twin
+
+
+class Watch(Twin[source.Watch]):
+    """`with` opens it, so that all that happens from then on is told; `for` gives events.
+
+    One task may take from it at a time. `revision` is the last one that is told completely."""
+
+    @property
+    def _ready(self) -> deque[Event]:
+        return self._inner._ready
+
+    @property
+    def _closed(self) -> bool:
+        return self._inner._closed
+
+    @property
+    def revision(self) -> int:
+        """The last revision that was told, or of which there was nothing to tell; 0 before it is open."""
+        return self._inner.revision
+
+    def __enter__(self) -> Watch:
+        """Raises EtcdError; DeadlineExceeded when no member confirms the watch in the client's `timeout`."""
+        self._portal.run(self._inner.__aenter__())
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._portal.run(self._inner.__aexit__(kind, error, trace))
+
+    def __iter__(self) -> Watch:
+        return self
+
+    def __next__(self) -> Event:
+        """The next event, however long it takes. Raises Compacted, PermissionDenied and the like; ends when closed."""
+        while not self._ready:
+            if self._closed:
+                raise StopIteration
+            self._advance()
+        return self._ready.popleft()
+
+    def next(self, timeout: float | None = None) -> Event | None:
+        """The next event; None when there is none in so many seconds, or the watch is closed. Raises as `__next__`."""
+        return self._portal.run(self._inner.next(timeout))
+
+    def close(self) -> None:
+        """End it; who waits for an event is told that there are no more."""
+        self._portal.run(self._inner.close())
+
+    def _advance(self) -> None:
+        """Read one response, or open the stream anew."""
+        self._portal.run(self._inner._advance())
