@@ -1,0 +1,97 @@
+"""Both kinds of the client behind one face, and a server to ask.
+
+A test is written once, for the asyncio client. `Awaited` gives the sync twin that face: each call runs in a thread of its
+own, so that what the twin does is what a program with threads would see.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import Any, cast
+
+import quorate.client
+import quorate.client.sync
+from quorate.client import Client, Tls
+from quorate.client.sync.base import Twin
+from quorate.testing.process import MemberProcess
+
+KINDS = ("async", "sync")
+WIRES = ("tcp", "tls")
+SERVERS = ("quorate", "etcd")
+END = object()
+
+
+class Awaited:
+    """A twin with the face of the async object it stands for: what is awaited there is awaited here."""
+
+    def __init__(self, twin: Twin[Any]) -> None:
+        self.twin = twin
+        self.form = type(twin._inner)
+
+    def __getattr__(self, name: str) -> Any:
+        form = getattr(self.form, name, None)
+        given = getattr(self.twin, name)
+        if inspect.iscoroutinefunction(form):
+            return lambda *args, **more: self._later(given, *args, **more)
+        if inspect.isasyncgenfunction(form):
+            return lambda *args, **more: self._iterate(given(*args, **more))
+        if inspect.isfunction(form):
+            return lambda *args, **more: awaited(given(*map(bare, args), **more))
+        return awaited(given)
+
+    async def _later(self, function: Callable[..., Any], *args: Any, **more: Any) -> Any:
+        return awaited(await asyncio.to_thread(function, *map(bare, args), **more))
+
+    async def _iterate(self, items: Any) -> AsyncIterator[Any]:
+        try:
+            while (item := await asyncio.to_thread(next, items, END)) is not END:
+                yield awaited(item)
+        finally:
+            await asyncio.to_thread(items.close)
+
+    async def __aenter__(self) -> Awaited:
+        assert await asyncio.to_thread(self.twin.__enter__) is self.twin  # type: ignore[attr-defined]
+        return self
+
+    async def __aexit__(self, *reason: Any) -> None:
+        await asyncio.to_thread(self.twin.__exit__, *reason)  # type: ignore[attr-defined]
+
+    def __aiter__(self) -> Awaited:
+        return self
+
+    async def __anext__(self) -> Any:
+        item = await asyncio.to_thread(next, self.twin, END)  # type: ignore[call-overload]
+        if item is END:
+            raise StopAsyncIteration
+        return item
+
+
+def awaited(value: Any) -> Any:
+    return Awaited(value) if isinstance(value, Twin) else value
+
+
+def bare(value: Any) -> Any:
+    return value.twin if isinstance(value, Awaited) else value
+
+
+@dataclass
+class Server:
+    """A server and the way to it."""
+
+    name: str
+    wire: str
+    member: MemberProcess
+    tls: Tls | None
+
+    def connect(self, kind: str, **more: Any) -> Client:
+        """A client of one kind, to be closed."""
+        return connect(kind, self.member.endpoint, tls=self.tls, **more)
+
+
+def connect(kind: str, endpoints: str, **more: Any) -> Client:
+    if kind == "async":
+        return quorate.client.connect(endpoints, **more)
+    return cast(Client, Awaited(quorate.client.sync.connect(endpoints, **more)))
