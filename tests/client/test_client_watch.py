@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from quorate.client import Client, Compacted, Event, Watch, ops
+from quorate.client import CallError, Client, Compacted, Event, Watch, ops
 
 SECONDS = 10.0
 
@@ -156,4 +156,19 @@ async def test_who_waits_is_told_when_the_watch_is_closed(client: Client) -> Non
         with pytest.raises(StopAsyncIteration):
             await waiting
         assert await watch.next(SECONDS) is None
+        assert [event async for event in watch] == []
+
+
+async def test_a_watch_that_can_never_be_is_refused_at_once(client: Client) -> None:
+    since = time.monotonic()
+    with pytest.raises(CallError):
+        async with client.watch("b", "a"):
+            pass
+    assert time.monotonic() - since < SECONDS / 4
+
+
+async def test_a_watch_that_is_closed_before_it_is_open_is_at_its_end(client: Client) -> None:
+    watch = client.watch("k")
+    await watch.close()
+    async with watch:
         assert [event async for event in watch] == []

@@ -80,10 +80,12 @@ class Watch:
         return max(self._next - 1, 0)
 
     async def __aenter__(self) -> Watch:
-        """Raises EtcdError; DeadlineExceeded when no member confirms the watch in the client's `timeout`."""
+        """Raises as `__anext__`, and DeadlineExceeded when no member confirms the watch in the client's `timeout`."""
         try:
             async with asyncio.timeout(self._wire.timeout):
-                while self._stream is None:
+                while self._stream is None and not self._closed:
+                    if self._over is not None:
+                        raise self._over
                     await self._open()
         except TimeoutError:
             await self.close()

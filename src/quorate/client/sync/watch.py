@@ -29,7 +29,7 @@ class Watch(Twin[source.Watch]):
         return self._inner.revision
 
     def __enter__(self) -> Watch:
-        """Raises EtcdError; DeadlineExceeded when no member confirms the watch in the client's `timeout`."""
+        """Raises as `__next__`, and DeadlineExceeded when no member confirms the watch in the client's `timeout`."""
         self._portal.run(self._inner.__aenter__())
         return self
 
