@@ -1,7 +1,7 @@
 """Both kinds of the client behind one face, and a server to ask.
 
-A test is written once, for the asyncio client. `Awaited` gives the sync twin that face: each call runs in a thread of its
-own, so that what the twin does is what a program with threads would see.
+A test is written once, for the asyncio client. `Awaited` gives the sync twin that face: each call runs in a thread
+that is not the loop's, so that what the twin does is what a program with threads would see.
 """
 
 from __future__ import annotations
