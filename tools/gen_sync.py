@@ -331,14 +331,14 @@ class Class:
         for name, each in self.methods.items():
             if name != "__init__" and (not name.startswith("_") or name.startswith("__") or name in self.private):
                 parts.append(self._method(each))
-        body = indent("\n\n".join(part for part in parts if part))
+        body = indent("\n\n".join(part for part in parts if part) or "pass")
         return f"class {self.name}(Twin[source.{self.name}]):\n{body}"
 
     def _attributes(self) -> dict[str, tuple[ast.expr | None, str | None]]:
         """Type and docstring of what `__init__` sets."""
         found: dict[str, tuple[ast.expr | None, str | None]] = {}
         body = self.methods["__init__"].body if "__init__" in self.methods else []
-        for node, after in zip(body, [*body[1:], None], strict=True):
+        for node, after in zip(body, [*body, None][1:], strict=True):
             text = None
             if (
                 isinstance(after, ast.Expr)
