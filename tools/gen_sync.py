@@ -15,6 +15,7 @@ import ast
 import copy
 import subprocess
 import sys
+from itertools import islice
 from pathlib import Path
 
 SRC = Path(__file__).resolve().parent.parent / "src"
@@ -187,6 +188,14 @@ class Module:
                 for each in node.body:
                     self._learn(each)
 
+    def returned(self, name: str) -> ast.expr | None:
+        """What a function of this module, or of another one of ours, returns."""
+        node = self.defined.get(name)
+        if node is None and self.imports.get(name, "").startswith(f"from {ROOM}."):
+            home = self.imports[name].split()[1].removeprefix(f"{ROOM}.")
+            node = Module(home, self.homes).defined.get(name)
+        return node.returns if isinstance(node, ast.FunctionDef) else None
+
     def generate(self) -> str:
         """The source of the twin, not yet in shape."""
         parts = []
@@ -210,8 +219,8 @@ class Module:
             home = self.homes.get(name)
             if home is not None:
                 lines.add(f"from {ROOM}.sync.{home} import {name}")
-            elif name == "source":
-                lines.add(f"from {package} import {short} as source")
+            elif name == "_source":
+                lines.add(f"from {package} import {short} as _source")
             elif name == "Twin":
                 lines.add(f"from {ROOM}.sync.base import Twin")
             elif name == "Call":
@@ -236,7 +245,7 @@ class Module:
         if "translated" in marks(node):
             return translation(node)
         given = ", ".join(self.passed(node, node.args.args))
-        call = f"current().run(source.{node.name}({given}))"
+        call = f"current().run(_source.{node.name}({given}))"
         return head(node) + indent(
             f"{doc(ast.get_docstring(node))}\nreturn {self.wrapped(call, node.returns, 'current()')}"
         )
@@ -245,6 +254,15 @@ class Module:
 
     def twins_in(self, node: ast.AST | None) -> set[str]:
         return names_in(node) & set(self.homes)
+
+    def portal_of(self, node: Function) -> str:
+        """That of the first twin among the arguments."""
+        twins = (
+            each.arg
+            for each in all_args(node)
+            if isinstance(each.annotation, ast.Name) and self.twins_in(each.annotation)
+        )
+        return "".join(f"{name}._portal" for name in islice(twins, 1))
 
     def passed(self, node: Function, positional: list[ast.arg]) -> list[str]:
         """The arguments as the async form is given them."""
@@ -315,15 +333,15 @@ class Class:
         self.node = node
         self.name = node.name
         self.methods = {each.name: each for each in node.body if isinstance(each, Function)}
+        self.base = self._base()
         self.attributes = self._attributes()
         self.private = self._private()
 
     def generate(self) -> str:
         if "translated" in marks(self.node):
             return translation(self.node)
-        if self.node.bases:
-            raise Unsaid(f"{self.name} has bases")
         parts = [doc(ast.get_docstring(self.node))]
+        parts += [f"_inner: _source.{self.name}"] if self.base is not None else []
         parts += [self._method(each) for name, each in self.methods.items() if name == "__init__"]
         for name, (kind, text) in self.attributes.items():
             if not name.startswith("_") or name in self.private:
@@ -332,7 +350,21 @@ class Class:
             if name != "__init__" and (not name.startswith("_") or name.startswith("__") or name in self.private):
                 parts.append(self._method(each))
         body = indent("\n\n".join(part for part in parts if part) or "pass")
-        return f"class {self.name}(Twin[source.{self.name}]):\n{body}"
+        if self.base is None:
+            return f"class {self.name}(Twin[_source.{self.name}]):\n{body}"
+        return f"class {self.name}({self.base.name}):\n{body}"
+
+    def _base(self) -> Class | None:
+        """The class whose twin this one's is built on."""
+        match self.node.bases:
+            case []:
+                return None
+            case [ast.Name(id=name)] if name in self.module.homes:
+                module = Module(self.module.homes[name], self.module.homes)
+                node = module.defined[name]
+                assert isinstance(node, ast.ClassDef)
+                return Class(module, node)
+        raise Unsaid(f"{self.name} has bases without twins")
 
     def _attributes(self) -> dict[str, tuple[ast.expr | None, str | None]]:
         """Type and docstring of what `__init__` sets."""
@@ -351,12 +383,14 @@ class Class:
                     found[name] = node.annotation, text
                 case ast.Assign(targets=[ast.Attribute(value=ast.Name(id="self"), attr=name)]):
                     found[name] = self._inferred(node.value), text
-        return found
+        return {name: each for name, each in found.items() if self.base is None or name not in self.base.attributes}
 
     def _inferred(self, value: ast.expr) -> ast.expr | None:
         match value:
             case ast.Call(func=ast.Name(id=name)) if name[:1].isupper():
                 return ast.Name(name)
+            case ast.Call(func=ast.Name(id=name)):
+                return self.module.returned(name)
             case ast.Name(id=name):
                 return next((each.annotation for each in all_args(self.methods["__init__"]) if each.arg == name), None)
             case ast.Constant(value=bool() | int() | str() | bytes() | float()):
@@ -405,7 +439,8 @@ class Class:
         given = ", ".join(self.module.passed(node, node.args.args[1:]))
         inner = f"self._inner.{node.name}"
         if node.name == "__init__":
-            return [f"self._stand_for(source.{self.name}({given}))"]
+            portal = self.module.portal_of(node)
+            return [f"self._stand_for(_source.{self.name}({given}){f', {portal}' if portal else ''})"]
         if "property" in marks(node):
             return [f"return {self._wrapped(inner, node.returns)}"]
         if node.name in ("__aenter__", "__aiter__"):
@@ -450,10 +485,22 @@ def shaped(text: str, path: Path) -> str:
     return text
 
 
+def package(name: str, homes: dict[str, str]) -> str:
+    """The front of a package of twins: all names of the async one."""
+    module = Module(f"{name}.__init__", homes)
+    lines = [f'"""The sync twin of {ROOM}.{name}, generated from it by tools/gen_sync.py: do not edit."""', ""]
+    for each, line in module.imports.items():
+        lines.append(f"from {ROOM}.sync.{homes[each]} import {each}" if each in homes else line)
+    return "\n".join([*lines, "", ast.unparse(module.defined["__all__"])])
+
+
 def generate() -> dict[Path, str]:
     """The source of every twin, by path."""
     homes = {name: module for module, names in TWINS.items() for name in names}
-    return {twin_of(name): shaped(Module(name, homes).generate(), twin_of(name)) for name in TWINS}
+    made = {twin_of(name): Module(name, homes).generate() for name in TWINS}
+    for name in sorted({name.rpartition(".")[0] for name in TWINS} - {""}):
+        made[twin_of(f"{name}.__init__")] = package(name, homes)
+    return {path: shaped(text, path) for path, text in made.items()}
 
 
 def stale() -> list[str]:

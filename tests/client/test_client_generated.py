@@ -95,7 +95,7 @@ class Thing:
 """,
     )
     for line in (
-        "self._stand_for(source.Thing(other._inner, size))",
+        "self._stand_for(_source.Thing(other._inner, size), other._portal)",
         "return Other._of(self._inner.other, self._portal)",
         "self._inner.swap(None if other is None else other._inner, *[each._inner for each in more])",
         "return [Other._of(each, self._portal) for each in self._inner.others()]",
@@ -113,7 +113,7 @@ class Thing:
         ("class Thing:\n    async def run(self) -> tuple[Thing, int]: ...", "tuple"),
         ("class Thing:\n    def __init__(self) -> None:\n        self.x = made()", "Thing.x needs a type"),
         ("class Thing:\n    @staticmethod\n    def make() -> int: ...", "decorated with staticmethod"),
-        ("class Thing(Base): ...", "Thing has bases"),
+        ("class Thing(Base): ...", "Thing has bases without twins"),
         ("@translated\nasync def run() -> None:\n    await asyncio.gather()", "asyncio.gather has no sync form"),
         ("class Thing:\n    @translated\n    async def run(self) -> None:\n        self._x = 1", "sets self._x"),
         ("async def help() -> None: ...\n@translated\nasync def run() -> None:\n    await help()", "help is async"),

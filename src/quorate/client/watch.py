@@ -103,11 +103,11 @@ class Watch:
     @translated
     async def __anext__(self) -> Event:
         """The next event, however long it takes. Raises Compacted, PermissionDenied and the like; ends when closed."""
-        while not self._ready:
+        while (event := self._pop()) is None:
             if self._closed:
                 raise StopAsyncIteration
             await self._advance()
-        return self._ready.popleft()
+        return event
 
     async def next(self, timeout: float | None = None) -> Event | None:
         """The next event; None when there is none in so many seconds, or the watch is closed. Raises as `__anext__`."""
@@ -123,6 +123,10 @@ class Watch:
         self._drop()
 
     # The stream.
+
+    def _pop(self) -> Event | None:
+        """The next event, if it is here."""
+        return self._ready.popleft() if self._ready else None
 
     async def _advance(self) -> None:
         """Read one response, or open the stream anew."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Literal
 
-from quorate.client import admin as source
+from quorate.client import admin as _source
 from quorate.client.admin import SLOW_SECONDS
 from quorate.client.ops import Key
 from quorate.client.results import (
@@ -23,7 +23,7 @@ from quorate.client.results import (
 from quorate.client.sync.base import Twin
 
 
-class ClusterAdmin(Twin[source.ClusterAdmin]):
+class ClusterAdmin(Twin[_source.ClusterAdmin]):
     """The members of the cluster. Changes raise EtcdError when the cluster would not outlive them."""
 
     def members(self, *, linearizable: bool = True, timeout: float | None = None) -> Members:
@@ -44,7 +44,7 @@ class ClusterAdmin(Twin[source.ClusterAdmin]):
         return self._portal.run(self._inner.promote(member_id, timeout))
 
 
-class Maintenance(Twin[source.Maintenance]):
+class Maintenance(Twin[_source.Maintenance]):
     """`endpoint` names one of the client's endpoints; without one any member answers."""
 
     def status(self, endpoint: str | None = None, timeout: float | None = None) -> MemberStatus:
@@ -78,7 +78,7 @@ class Maintenance(Twin[source.Maintenance]):
         return self._portal.run(self._inner.downgrade(action, version, timeout))
 
 
-class AuthAdmin(Twin[source.AuthAdmin]):
+class AuthAdmin(Twin[_source.AuthAdmin]):
     """Users, roles, and whether they count. The members, not this client, decide who may change them."""
 
     def enable(self, timeout: float | None = None) -> None:

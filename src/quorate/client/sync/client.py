@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
 
-from quorate.client import client as source
+from quorate.client import client as _source
 from quorate.client import ops
 from quorate.client.client import CALL_SECONDS, SNAPSHOT_SECONDS
 from quorate.client.ops import Key, Sort
@@ -27,7 +27,7 @@ from quorate.client.watch import PROGRESS_SECONDS
 from quorate.client.wire import Dial
 
 
-class Client(Twin[source.Client]):
+class Client(Twin[_source.Client]):
     """A client of one cluster. Constructing does no I/O; the first call connects. Close it, or use `with`.
 
     `timeout` in seconds is the deadline of every call that names none. Keys and values are bytes, or text as UTF-8."""
@@ -45,7 +45,7 @@ class Client(Twin[source.Client]):
     ) -> None:
         """`dial` makes channels to members that are not reached by an address. Raises ValueError."""
         self._stand_for(
-            source.Client(endpoints, user=user, password=password, tls=tls, timeout=timeout, retry=retry, dial=dial)
+            _source.Client(endpoints, user=user, password=password, tls=tls, timeout=timeout, retry=retry, dial=dial)
         )
 
     @property

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from quorate.client import leases as source
+from quorate.client import leases as _source
 from quorate.client.results import LeaseInfo
 from quorate.client.sync.base import Twin
 
 
-class Lease(Twin[source.Lease]):
+class Lease(Twin[_source.Lease]):
     """A lease of this cluster; it ends when nobody renews it for `ttl` seconds. `session` renews by itself."""
 
     @property

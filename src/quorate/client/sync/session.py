@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from types import TracebackType
 
-from quorate.client import session as source
+from quorate.client import session as _source
 from quorate.client.errors import EtcdError
 from quorate.client.sync.base import Twin
 
 
-class Lost(Twin[source.Lost]):
+class Lost(Twin[_source.Lost]):
     """Whether a session is lost, and why. It is by the time its lease can have ended, and may be before."""
 
     def __init__(self) -> None:
-        self._stand_for(source.Lost())
+        self._stand_for(_source.Lost())
 
     @property
     def error(self) -> EtcdError | None:
@@ -30,7 +30,7 @@ class Lost(Twin[source.Lost]):
         self._portal.call(lambda: self._inner.set(error))
 
 
-class Session(Twin[source.Session]):
+class Session(Twin[_source.Session]):
     """`with` grants the lease and revokes it at the end. Keys that are put with `lease` go with it."""
 
     @property

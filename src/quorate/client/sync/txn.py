@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from quorate.api.pb import rpc_pb2 as pb
-from quorate.client import txn as source
+from quorate.client import txn as _source
 from quorate.client.results import TxnResult
 from quorate.client.retry import Retry
 from quorate.client.sync.base import Twin
 
 
-class Txn(Twin[source.Txn]):
+class Txn(Twin[_source.Txn]):
     """`when` all of these hold, `then` do this, `otherwise` that; `commit` does it at once, as a whole.
 
     result = c.txn().when(value("k") == "old").then(put("k", "new")).otherwise(get("k")).commit()"""

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from collections import deque
 from types import TracebackType
 
-from quorate.client import watch as source
+from quorate.client import watch as _source
 from quorate.client.results import Event
 from quorate.client.sync.base import Twin
 
 
-class Watch(Twin[source.Watch]):
+class Watch(Twin[_source.Watch]):
     """`with` opens it, so that all that happens from then on is told; `for` gives events.
 
     One task may take from it at a time. `revision` is the last one that is told completely."""
-
-    @property
-    def _ready(self) -> deque[Event]:
-        return self._inner._ready
 
     @property
     def _closed(self) -> bool:
@@ -43,11 +38,11 @@ class Watch(Twin[source.Watch]):
 
     def __next__(self) -> Event:
         """The next event, however long it takes. Raises Compacted, PermissionDenied and the like; ends when closed."""
-        while not self._ready:
+        while (event := self._pop()) is None:
             if self._closed:
                 raise StopIteration
             self._advance()
-        return self._ready.popleft()
+        return event
 
     def next(self, timeout: float | None = None) -> Event | None:
         """The next event; None when there is none in so many seconds, or the watch is closed. Raises as `__next__`."""
@@ -56,6 +51,10 @@ class Watch(Twin[source.Watch]):
     def close(self) -> None:
         """End it; who waits for an event is told that there are no more."""
         self._portal.run(self._inner.close())
+
+    def _pop(self) -> Event | None:
+        """The next event, if it is here."""
+        return self._inner._pop()
 
     def _advance(self) -> None:
         """Read one response, or open the stream anew."""
