@@ -29,7 +29,7 @@ def serving(place: tuple[str, str], authority: Authority, factory: pytest.TempPa
     if name == "etcd" and binary is None:
         pytest.skip("no real etcd here")
     command = QUORATE if name == "quorate" else (str(binary),)
-    flags, tls, scheme = ["--unsafe-no-fsync"], None, "http"
+    flags, tls, scheme = ["--unsafe-no-fsync", "--bcrypt-cost=4"], None, "http"
     if wire == "tls":
         own = authority.issue("server", hosts=["127.0.0.1"])
         flags += [f"--cert-file={own.cert}", f"--key-file={own.key}"]
