@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import socket
+
 import pytest
 
 from quorate.api import errors
@@ -232,6 +235,18 @@ async def test_a_closed_client_says_so(client: Client) -> None:
     with pytest.raises(Closed):
         await client.grant(60)
     await client.close()
+
+
+@pytest.mark.parametrize("login", [{}, {"user": "u", "password": "p"}], ids=["nobody", "user"])
+async def test_calls_under_way_hear_that_the_client_is_closed(kind: str, login: dict[str, str]) -> None:
+    """Also those that wait for a login that is never answered."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        client = connect(kind, f"127.0.0.1:{silent.getsockname()[1]}", **login)
+        opening = client.watch("k").__aenter__()
+        calls = [asyncio.ensure_future(call) for call in (client.put("k"), opening, client.session().open())]
+        await asyncio.wait(calls, timeout=0.1)
+        await client.close()
+        assert [type(error) for error in await asyncio.gather(*calls, return_exceptions=True)] == [Closed] * 3
 
 
 async def test_what_makes_no_client_is_refused_at_once(kind: str) -> None:

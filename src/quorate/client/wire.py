@@ -217,11 +217,16 @@ class Wire:
         if self._logging_in is None:
             self._logging_in = asyncio.create_task(self._ask_token())
             self._logging_in.add_done_callback(self._logged_in)
+        login = self._logging_in
         try:
             async with asyncio.timeout_at(deadline):
-                return await asyncio.shield(self._logging_in)
+                return await asyncio.shield(login)
         except TimeoutError:
             raise DeadlineExceeded() from None
+        except asyncio.CancelledError:
+            if self.closed and login.cancelled():
+                raise Closed() from None
+            raise
         except Status as status:
             raise self._final(status) from None
 
