@@ -295,7 +295,8 @@ class Client:
             connect_timeout=CONNECT_SECONDS, keepalive_time=PING_SECONDS, keepalive_timeout=PONG_SECONDS
         )
         context = self._context() if endpoint.encrypted else None
-        return Channel(endpoint.host, endpoint.port, ssl=context, limits=limits)
+        name = self._tls.server_name if self._tls is not None else None
+        return Channel(endpoint.host, endpoint.port, ssl=context, server_name=name, limits=limits)
 
     def _context(self) -> ssl.SSLContext:
         return (self._tls or Tls()).context()

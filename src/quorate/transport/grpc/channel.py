@@ -29,8 +29,9 @@ class Channel:
     """Calls to one address over one connection. Constructing does no I/O: the first call connects.
 
     A lost connection fails the calls on it with UNAVAILABLE; the next call connects anew. With `ssl` the context is
-    told to offer `h2`. Belongs to the event loop of its first call. `dial` connects in its own way; `host` and `port`
-    then only name who is called, in `authority` and in errors.
+    told to offer `h2`; `server_name` is looked for in the certificate instead of the host. Belongs to the event loop
+    of its first call. `dial` connects in its own way; `host` and `port` then only name who is called, in `authority`
+    and in errors.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class Channel:
         port: int,
         *,
         ssl: SSLContext | None = None,
+        server_name: str | None = None,
         authority: str | None = None,
         limits: ChannelLimits | None = None,
         http2: Limits | None = None,
@@ -50,6 +52,7 @@ class Channel:
             ssl.set_alpn_protocols(["h2"])
         self._ssl = ssl
         self._dial_own = dial
+        self._server_name = server_name or host
         self._authority = authority or (f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
         self._limits = limits or ChannelLimits()
         # A stream that nobody consumes must not shut the window of all others.
@@ -225,7 +228,7 @@ class Channel:
                 self.host,
                 self.port,
                 ssl=self._ssl,
-                server_hostname=self.host if self._ssl is not None else None,
+                server_hostname=self._server_name if self._ssl is not None else None,
             )
         try:
             await connection.ready
