@@ -64,6 +64,8 @@ class Watch:
             fragment=True,
         )
         self._next = start_revision
+        self._told = 0
+        """The last revision of which there were events."""
         self._progress_seconds = progress_seconds
         self._end: End | None = None
         self._stream: ClientStream | None = None
@@ -116,6 +118,25 @@ class Watch:
                 return await self.__anext__()
         except (TimeoutError, StopAsyncIteration):
             return None
+
+    async def batch(self) -> list[Event]:
+        """All events that are here, of whole revisions, or none if only `revision` has moved; waits for either.
+
+        Raises as `__anext__`, and Closed when the watch is closed.
+        """
+        before = self._next
+        while not self._ready and self._next == before:
+            if self._closed:
+                raise Closed()
+            await self._advance()
+        events = list(self._ready)
+        self._ready.clear()
+        return events
+
+    def ask_progress(self) -> None:
+        """Ask the member how far it has told everything, so that `revision` moves; it may have no stream just now."""
+        if self._stream is not None:
+            self._stream.send(pb.WatchRequest(progress_request=pb.WatchProgressRequest()).SerializeToString())
 
     async def close(self) -> None:
         """End it; who waits for an event is told that there are no more."""
@@ -189,8 +210,10 @@ class Watch:
         elif answer.events:
             self._fragments += map(to_event, answer.events)
             if not answer.fragment:
-                self._ready.extend(event for event in self._fragments if event.revision >= self._next)
-                self._next = max(self._next, self._fragments[-1].revision + 1)
+                # Not by `_next`: members before 3.5.8 tell of progress ahead of the events that it is the end of.
+                self._ready.extend(event for event in self._fragments if event.revision > self._told)
+                self._told = max(self._told, self._fragments[-1].revision)
+                self._next = max(self._next, self._told + 1)
                 self._fragments.clear()
         else:
             self._next = max(self._next, answer.header.revision + 1)
@@ -244,5 +267,5 @@ class Watch:
         if self._stream is None:
             return
         if self._timer is not None:
-            self._stream.send(pb.WatchRequest(progress_request=pb.WatchProgressRequest()).SerializeToString())
+            self.ask_progress()
         self._timer = asyncio.get_running_loop().call_later(self._progress_seconds, self._arm)
