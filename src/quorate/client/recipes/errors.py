@@ -17,3 +17,10 @@ class TooManyClients(EtcdError):
 
     code = Code.RESOURCE_EXHAUSTED
     text = "too many clients"
+
+
+class NoGreaterRevision(EtcdError):
+    """No member that can be asked has what was seen before."""
+
+    code = Code.UNAVAILABLE
+    text = "no cluster members have a revision higher than the previously received revision"
