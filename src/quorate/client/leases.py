@@ -119,6 +119,11 @@ class Keeper:
         if self._task is None:
             self._task = asyncio.create_task(self._run())
 
+    def expires(self, lease_id: int) -> float:
+        """When a lease may be gone, by the loop's clock; 0 when it is not kept alive."""
+        held = self._held.get(lease_id)
+        return 0.0 if held is None else held.expires
+
     def let_go(self, lease_id: int) -> None:
         """Keep it alive no longer."""
         self._held.pop(lease_id, None)

@@ -86,6 +86,10 @@ class Session:
         self._keeper.let_go(self.lease)
         self.lost.set(SessionLost())
 
+    def is_valid(self) -> bool:
+        """Whether the lease cannot have ended, even if this process has just stood still for long."""
+        return self._keeper.expires(self.lease) > asyncio.get_running_loop().time()
+
     def check(self) -> None:
         """Raises SessionLost when it is lost."""
         if self.lost.is_set():
