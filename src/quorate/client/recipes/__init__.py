@@ -2,7 +2,7 @@
 
     lock · rwlock · election     barrier · queues · stm     cache · mirror · naming · kubernetes
       place: a key that queues
-        waiting                  namespace · ordering: clients on top of another one
+        waiting                  namespace · ordering · leasing: clients on top of another one
 
 Knows which keys stand for what. Refuses to poll: whoever waits has a watch open.
 """
@@ -12,6 +12,7 @@ from quorate.client.recipes.cache import WatchCache
 from quorate.client.recipes.election import Election
 from quorate.client.recipes.errors import KeyExists, NoGreaterRevision, TooManyClients
 from quorate.client.recipes.kubernetes import Got, Kubernetes, Listed, Tried
+from quorate.client.recipes.leasing import Leasing
 from quorate.client.recipes.lock import Lock
 from quorate.client.recipes.mirror import Mirror
 from quorate.client.recipes.namespace import Namespace
@@ -29,6 +30,7 @@ __all__ = [
     "Isolation",
     "KeyExists",
     "Kubernetes",
+    "Leasing",
     "Listed",
     "Lock",
     "Mirror",

@@ -51,6 +51,7 @@ class Kubernetes:
         self._client = client
 
     async def get(self, key: Key, *, revision: int = 0, timeout: float | None = None) -> Got:
+        """One key, as it was at `revision`."""
         found = await self._client.get(key, revision=revision, limit=1, timeout=timeout)
         return Got(found.kv, found.header.revision)
 
@@ -86,6 +87,7 @@ class Kubernetes:
                 return
 
     async def count(self, prefix: Key, timeout: float | None = None) -> int:
+        """How many keys there are under a prefix."""
         return (await self._client.get(prefix, prefix=True, count_only=True, timeout=timeout)).count
 
     async def optimistic_put(
