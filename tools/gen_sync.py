@@ -27,6 +27,19 @@ TWINS = {
     "watch": ("Watch",),
     "admin": ("ClusterAdmin", "Maintenance", "AuthAdmin"),
     "client": ("Client",),
+    "recipes.barrier": ("Barrier", "DoubleBarrier"),
+    "recipes.cache": ("WatchCache",),
+    "recipes.election": ("Election",),
+    "recipes.kubernetes": ("Kubernetes",),
+    "recipes.leasing": ("Leasing",),
+    "recipes.lock": ("Lock",),
+    "recipes.mirror": ("Mirror",),
+    "recipes.namespace": ("Namespace",),
+    "recipes.naming": ("Registry",),
+    "recipes.ordering": ("Ordered",),
+    "recipes.queues": ("Queue", "PriorityQueue"),
+    "recipes.rwlock": ("RWLock", "RWHold"),
+    "recipes.stm": ("StmTxn", "stm"),
 }
 """Classes and functions of each module below ROOM. What is used stands before what uses it."""
 

@@ -24,7 +24,7 @@ from quorate.client.methods import WATCH
 from quorate.client.ops import Key, key_range
 from quorate.client.results import Event, to_event
 from quorate.client.retry import OLD_TOKEN, TOKEN_ERRORS, Cause, cause_of
-from quorate.client.twin import translated
+from quorate.client.twin import on_loop, translated
 from quorate.client.wire import End, Wire
 from quorate.transport.grpc import ClientStream, Status
 
@@ -64,8 +64,11 @@ class Watch:
             fragment=True,
         )
         self._next = start_revision
+        self._resume = start_revision
         self._told = 0
         """The last revision of which there were events."""
+        self._progress = 0
+        """The revision of the last answer about progress."""
         self._progress_seconds = progress_seconds
         self._end: End | None = None
         self._stream: ClientStream | None = None
@@ -80,6 +83,12 @@ class Watch:
     def revision(self) -> int:
         """The last revision that was told, or of which there was nothing to tell; 0 before it is open."""
         return max(self._next - 1, 0)
+
+    @property
+    def resumes_at(self) -> int:
+        """The revision with which it begins again when its stream breaks; at most `revision` + 1. An answer about
+        progress counts only when the next has come: members before 3.5.8 give it ahead of events on their way."""
+        return self._resume
 
     async def __aenter__(self) -> Watch:
         """Raises as `__anext__`, and DeadlineExceeded when no member confirms the watch in the client's `timeout`."""
@@ -133,6 +142,7 @@ class Watch:
         self._ready.clear()
         return events
 
+    @on_loop
     def ask_progress(self) -> None:
         """Ask the member how far it has told everything, so that `revision` moves; it may have no stream just now."""
         if self._stream is not None:
@@ -175,7 +185,7 @@ class Watch:
             return
         end, stream = await self._wire.stream(WATCH)
         self._end = end
-        self._request.start_revision = self._next
+        self._request.start_revision = self._resume
         stream.send(pb.WatchRequest(create_request=self._request).SerializeToString())
         try:
             async with asyncio.timeout(self._wire.timeout):
@@ -207,6 +217,7 @@ class Watch:
             self._cancelled(answer)
         elif answer.created:
             self._next = self._next or answer.header.revision + 1
+            self._resume = self._resume or self._next
         elif answer.events:
             self._fragments += map(to_event, answer.events)
             if not answer.fragment:
@@ -214,9 +225,12 @@ class Watch:
                 self._ready.extend(event for event in self._fragments if event.revision > self._told)
                 self._told = max(self._told, self._fragments[-1].revision)
                 self._next = max(self._next, self._told + 1)
+                self._resume = max(self._resume, self._told + 1)
                 self._fragments.clear()
         else:
             self._next = max(self._next, answer.header.revision + 1)
+            self._resume = max(self._resume, self._progress + 1)
+            self._progress = answer.header.revision
 
     def _cancelled(self, answer: Any) -> None:
         """The member has ended the watch."""

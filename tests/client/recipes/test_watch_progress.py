@@ -31,6 +31,17 @@ async def test_events_that_come_behind_the_progress_they_belong_to_are_told_once
         assert watch.revision == 10
 
 
+async def test_a_watch_does_not_begin_behind_events_that_progress_has_overtaken() -> None:
+    """The stream may break between the two."""
+    async with Client("127.0.0.1:1") as client:
+        watch = client.watch("k")
+        watch._take(pb.WatchResponse(header={"revision": 5}, created=True))
+        watch._take(pb.WatchResponse(header={"revision": 9}, watch_id=-1))
+        assert (watch.revision, watch.resumes_at) == (9, 6)
+        watch._take(pb.WatchResponse(header={"revision": 12}, watch_id=-1))
+        assert (watch.revision, watch.resumes_at) == (12, 10)
+
+
 async def test_a_batch_is_whole_revisions_or_the_news_that_there_was_nothing(client: Client, prefix: bytes) -> None:
     async with client.watch(prefix, prefix=True) as watch:
         await client.txn().then(*_puts(prefix)).commit()

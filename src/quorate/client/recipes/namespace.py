@@ -100,17 +100,26 @@ class _Watch(Watch):
     def __init__(self, cut: int, below: Watch) -> None:
         self._cut = cut
         self._below = below
+        self._closed = False
 
     @property
     def revision(self) -> int:
         return self._below.revision
 
+    @property
+    def resumes_at(self) -> int:
+        return self._below.resumes_at
+
     async def __aenter__(self) -> Watch:
         await self._below.__aenter__()
         return self
 
-    async def __anext__(self) -> Event:
-        return self._bare(await self._below.__anext__())
+    def _pop(self) -> Event | None:
+        event = self._below._pop()
+        return None if event is None else self._bare(event)
+
+    async def _advance(self) -> None:
+        await self._below._advance()
 
     async def batch(self) -> list[Event]:
         return [self._bare(event) for event in await self._below.batch()]
@@ -127,6 +136,7 @@ class _Watch(Watch):
         )
 
     async def close(self) -> None:
+        self._closed = True
         await self._below.close()
 
 

@@ -25,6 +25,7 @@ from quorate.client.ops import Key, to_bytes
 from quorate.client.recipes.place import kv_of
 from quorate.client.recipes.waiting import Deadline
 from quorate.client.results import KeyValue
+from quorate.client.twin import translated
 
 T = TypeVar("T")
 
@@ -38,6 +39,7 @@ class Isolation(StrEnum):
     READ_COMMITTED = "read committed"
 
 
+@translated
 async def stm(
     client: Client,
     fn: Callable[[StmTxn], Awaitable[T]],
@@ -66,6 +68,7 @@ async def stm(
         fresh = True  # a member that lags would be read again and again
 
 
+@translated
 class StmTxn:
     """One attempt. Of what it has written itself, it reads what it has written."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Coroutine
 from contextlib import suppress
 from typing import Any, TypeVar
@@ -19,11 +20,11 @@ class Deadline:
     """So many seconds from now on; None is never."""
 
     def __init__(self, seconds: float | None) -> None:
-        self._at = None if seconds is None else asyncio.get_running_loop().time() + seconds
+        self._at = None if seconds is None else time.monotonic() + seconds
 
     def left(self) -> float | None:
         """Seconds, 0 when it has passed."""
-        return None if self._at is None else max(self._at - asyncio.get_running_loop().time(), 0.0)
+        return None if self._at is None else max(self._at - time.monotonic(), 0.0)
 
 
 async def in_time(work: Coroutine[Any, Any, T], deadline: Deadline, session: Session | None = None) -> T:

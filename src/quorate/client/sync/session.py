@@ -68,6 +68,10 @@ class Session(Twin[_source.Session]):
         """Keep the lease alive no longer, and let it run out by itself."""
         self._portal.run(self._inner.orphan())
 
+    def is_valid(self) -> bool:
+        """Whether the lease cannot have ended, even if this process has just stood still for long."""
+        return self._inner.is_valid()
+
     def check(self) -> None:
         """Raises SessionLost when it is lost."""
         self._inner.check()

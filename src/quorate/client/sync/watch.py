@@ -23,6 +23,12 @@ class Watch(Twin[_source.Watch]):
         """The last revision that was told, or of which there was nothing to tell; 0 before it is open."""
         return self._inner.revision
 
+    @property
+    def resumes_at(self) -> int:
+        """The revision with which it begins again when its stream breaks; at most `revision` + 1. An answer about
+        progress counts only when the next has come: members before 3.5.8 give it ahead of events on their way."""
+        return self._inner.resumes_at
+
     def __enter__(self) -> Watch:
         """Raises as `__next__`, and DeadlineExceeded when no member confirms the watch in the client's `timeout`."""
         self._portal.run(self._inner.__aenter__())
@@ -47,6 +53,16 @@ class Watch(Twin[_source.Watch]):
     def next(self, timeout: float | None = None) -> Event | None:
         """The next event; None when there is none in so many seconds, or the watch is closed. Raises as `__next__`."""
         return self._portal.run(self._inner.next(timeout))
+
+    def batch(self) -> list[Event]:
+        """All events that are here, of whole revisions, or none if only `revision` has moved; waits for either.
+
+        Raises as `__next__`, and Closed when the watch is closed."""
+        return self._portal.run(self._inner.batch())
+
+    def ask_progress(self) -> None:
+        """Ask the member how far it has told everything, so that `revision` moves; it may have no stream just now."""
+        self._portal.call(lambda: self._inner.ask_progress())
 
     def close(self) -> None:
         """End it; who waits for an event is told that there are no more."""
