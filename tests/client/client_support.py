@@ -16,11 +16,14 @@ import quorate.client
 import quorate.client.sync
 from quorate.client import Client, Tls
 from quorate.client.sync.base import Twin
+from quorate.embed import Etcd, RunningEtcd
 from quorate.testing.process import MemberProcess
 
 KINDS = ("async", "sync")
-WIRES = ("tcp", "tls")
+WIRES = ("tcp", "tls", "unix")
 SERVERS = ("quorate", "etcd")
+INSIDE = ("quorate", "inside")
+"""A member in this process: on a loop of its own for threads, on the test's loop for the asyncio client."""
 END = object()
 
 
@@ -79,16 +82,31 @@ def bare(value: Any) -> Any:
 
 @dataclass
 class Server:
-    """A server and the way to it."""
+    """A server and the way to it: a process or a member in this one."""
 
     name: str
     wire: str
-    member: MemberProcess
-    tls: Tls | None
+    endpoint: str = ""
+    tls: Tls | None = None
+    process: MemberProcess | None = None
+    running: RunningEtcd | None = None
+    etcd: Etcd | None = None
+    """On the loop of the test."""
+
+    @property
+    def member(self) -> MemberProcess:
+        assert self.process is not None
+        return self.process
 
     def connect(self, kind: str, **more: Any) -> Client:
         """A client of one kind, to be closed."""
-        return connect(kind, self.member.endpoint, tls=self.tls, **more)
+        if self.wire != "inside":
+            return connect(kind, self.endpoint, tls=self.tls, **more)
+        if kind == "async":
+            assert self.etcd is not None
+            return self.etcd.client(**more)
+        assert self.running is not None
+        return cast(Client, Awaited(self.running.client(**more)))
 
 
 def connect(kind: str, endpoints: str, **more: Any) -> Client:

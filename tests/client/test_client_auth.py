@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 
 from quorate.api import errors
-from quorate.client import Client, PermissionType, connect
+from quorate.client import Client, PermissionType
 from quorate.client.results import Permission
 from quorate.testing.certificates import Authority
 from quorate.testing.process import MemberProcess
@@ -38,7 +38,7 @@ def restart(member: MemberProcess) -> None:
 @pytest.fixture
 async def root(server: Server, kind: str) -> AsyncIterator[Client]:
     """Auth is on; guest may read and write what begins with `own/`, and read `shown`."""
-    async with connect(server.member.endpoint, tls=server.tls) as nobody:
+    async with server.connect(kind) as nobody:
         auth = nobody.auth
         for user in await auth.users():
             await auth.user_delete(user)
@@ -53,7 +53,7 @@ async def root(server: Server, kind: str) -> AsyncIterator[Client]:
         await auth.role_grant("guests", PermissionType.READ, "shown")
         await auth.user_grant_role("guest", "guests")
         await auth.enable()
-    async with connect(server.member.endpoint, tls=server.tls, **ROOT) as root:
+    async with server.connect(kind, **ROOT) as root:
         try:
             async with server.connect(kind, **ROOT) as client:
                 yield client
@@ -139,7 +139,7 @@ async def test_tokens_that_are_old_are_renewed_without_a_word(root: Client, serv
 
 
 async def test_tokens_that_the_server_lost_are_renewed_without_a_word(root: Client, server: Server, kind: str) -> None:
-    if server.wire == "tls":
+    if server.wire != "tcp":
         pytest.skip("it starts the server anew, and one wire shows it")
     async with server.connect(kind, **GUEST, timeout=20.0) as guest:
         await guest.put("own/k", "1")

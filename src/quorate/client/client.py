@@ -37,13 +37,15 @@ from quorate.client.twin import translated
 from quorate.client.txn import Txn
 from quorate.client.watch import PROGRESS_SECONDS, Watch
 from quorate.client.wire import Dial, Login, Wire
-from quorate.transport.grpc import Channel, ChannelLimits, Status
+from quorate.transport.grpc import Channel, ChannelLimits, Status, unix_socket
 
 CALL_SECONDS = 5.0
 CONNECT_SECONDS = 2.0
 PING_SECONDS = 10.0
 """Silence after which a member with calls under way is asked for a sign of life; members allow one in 5 s."""
 PONG_SECONDS = 5.0
+UNIX_NAME = "localhost"
+"""As whom a member at a Unix socket is addressed, and who its certificate must be for."""
 SNAPSHOT_SECONDS = 60.0
 """Between two parts of a snapshot."""
 
@@ -296,7 +298,10 @@ class Client:
         )
         context = self._context() if endpoint.encrypted else None
         name = self._tls.server_name if self._tls is not None else None
-        return Channel(endpoint.host, endpoint.port, ssl=context, server_name=name, limits=limits)
+        if endpoint.port:
+            return Channel(endpoint.host, endpoint.port, ssl=context, server_name=name, limits=limits)
+        socket = unix_socket(endpoint.host, context, name or UNIX_NAME)
+        return Channel(endpoint.host, 0, ssl=context, authority=UNIX_NAME, limits=limits, dial=socket)
 
     def _context(self) -> ssl.SSLContext:
         return (self._tls or Tls()).context()

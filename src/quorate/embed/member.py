@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from quorate.embed.binding import bind, release
 from quorate.embed.client_http import client_handler
@@ -36,6 +36,9 @@ from quorate.transport.sockets import address_name
 from quorate.transport.web import HttpRequest, HttpResponse, text_response
 from quorate.v3rpc import build_methods
 from quorate.version import ETCD_VERSION, QUORATE_VERSION
+
+if TYPE_CHECKING:
+    from quorate.client import Client
 
 log = get_log(__name__)
 
@@ -131,6 +134,13 @@ class Etcd:
         """A channel to this member without a socket, for callers on its own event loop only. While the member does not
         run, calls fail with UNAVAILABLE; once it has started again they find it again. To be closed by the caller."""
         return Channel(PEER_NAME, 0, authority=PEER_NAME, limits=limits, dial=self._dial)
+
+    def client(self, *, user: str | None = None, password: str | None = None, timeout: float | None = None) -> Client:
+        """A client of this member without a socket, as `channel`. To be closed by the caller."""
+        from quorate.client.client import CALL_SECONDS, Client
+
+        seconds = CALL_SECONDS if timeout is None else timeout
+        return Client(user=user, password=password, timeout=seconds, dial=lambda _: self.channel())
 
     async def start(self) -> None:
         """Return once clients are served; a start that fails leaves nothing behind.

@@ -10,13 +10,16 @@ from collections.abc import Coroutine, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import uvloop
 
 from quorate.embed.cluster import Cluster
 from quorate.embed.config import DEFAULT_NAME, Config
 from quorate.embed.member import Etcd
+
+if TYPE_CHECKING:
+    from quorate.client.sync import Client
 
 T = TypeVar("T")
 
@@ -56,15 +59,15 @@ class LoopThread:
 
     def __init__(self, name: str) -> None:
         started: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = Future()
-        self._thread = threading.Thread(target=_run_loop, args=(started,), name=name, daemon=True)
-        self._thread.start()
+        self.thread = threading.Thread(target=_run_loop, args=(started,), name=name, daemon=True)
+        self.thread.start()
         self.loop, self._end = started.result()
 
     def run(self, coroutine: Coroutine[Any, Any, T], timeout: float | None = None) -> T:
         """Run it on the loop and wait for its result. After `timeout` seconds, or when the waiting is interrupted, it
         is cancelled. Raises TimeoutError, RuntimeError when called on the loop itself or after `stop`."""
         try:
-            if threading.current_thread() is self._thread:
+            if threading.current_thread() is self.thread:
                 raise RuntimeError("called on the member's own event loop: await the coroutine instead")
             result = asyncio.run_coroutine_threadsafe(coroutine, self.loop)
         except RuntimeError:
@@ -80,7 +83,7 @@ class LoopThread:
         """Cancel what still runs on the loop, and join the thread."""
         with contextlib.suppress(RuntimeError):  # closed already
             self.loop.call_soon_threadsafe(self._end.set)
-        self._thread.join()
+        self.thread.join()
 
 
 class RunningEtcd:
@@ -110,6 +113,15 @@ class RunningEtcd:
     @property
     def peer_urls(self) -> list[str]:
         return self.etcd.peer_urls
+
+    def client(self, *, user: str | None = None, password: str | None = None, timeout: float | None = None) -> Client:
+        """A client of this member without a socket, for threads. It lives on the member's loop, and must be closed
+        before that has stopped. Raises RuntimeError once it has."""
+        from quorate.client.sync.hosted import hosted
+
+        thread = self._running()
+        inner = self.etcd.client(user=user, password=password, timeout=timeout)
+        return hosted(inner, thread.loop, thread.thread)
 
     def run(self, coroutine: Coroutine[Any, Any, T], timeout: float | None = None) -> T:
         """Run a coroutine on the member's loop and return its result, as `LoopThread.run`."""

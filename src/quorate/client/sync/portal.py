@@ -34,13 +34,14 @@ class Forked(RuntimeError):
 
 
 class Portal:
-    """The thread and its loop. Any thread may call, but not the portal's own."""
+    """The thread and its loop. Any thread may call, but not the portal's own. Both are its own, unless they are given:
+    then somebody else runs and ends them."""
 
-    def __init__(self) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop | None = None, thread: threading.Thread | None = None) -> None:
         self.is_parents = False
         self._starting = threading.Lock()
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._thread: threading.Thread | None = None
+        self._loop = loop
+        self._thread = thread
         self._stopped = False
 
     @property

@@ -24,7 +24,7 @@ Sources: gRPC over HTTP/2 (PROTOCOL-HTTP2), gRPC status codes, proposals A8 and 
 retry), RFC 9113.
 """
 
-from quorate.transport.grpc.channel import Channel
+from quorate.transport.grpc.channel import Channel, unix_socket
 from quorate.transport.grpc.connection import ServerConnection
 from quorate.transport.grpc.exchange import ClientStream
 from quorate.transport.grpc.limits import ChannelLimits, ServerLimits
@@ -51,4 +51,5 @@ __all__ = [
     "Status",
     "Stream",
     "Unary",
+    "unix_socket",
 ]

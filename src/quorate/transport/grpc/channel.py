@@ -250,6 +250,17 @@ class Channel:
             self._leaving.discard(connection)
 
 
+def unix_socket(path: str, ssl: SSLContext | None, server_name: str) -> Dial:
+    """A `dial` for a Channel: connect to the Unix socket at `path`; `server_name` is looked for in the certificate."""
+
+    async def dial(make: Callable[[], ClientConnection]) -> tuple[asyncio.BaseTransport, ClientConnection]:
+        loop = asyncio.get_running_loop()
+        name = None if ssl is None else server_name
+        return await loop.create_unix_connection(make, path, ssl=ssl, server_hostname=name)
+
+    return dial
+
+
 async def _until(awaitable: Awaitable[T], deadline: float | None) -> T:
     """Wait, but not beyond the deadline. Raises Status."""
     try:
