@@ -8,7 +8,6 @@ Leases, members, users and the store's revisions are those of everybody.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable
-from dataclasses import replace
 from typing import Any, Literal, cast
 
 from quorate.api.errors import EmptyKey
@@ -57,7 +56,7 @@ class Namespace(Client):
             first, end, revision=revision, serializable=serializable, keys_only=keys_only, timeout=timeout
         )
         async for kv in found:
-            yield replace(kv, key=kv.key[len(self.prefix) :])
+            yield kv._replace(key=kv.key[len(self.prefix) :])
 
     def watch(
         self,
@@ -131,8 +130,8 @@ class _Watch(Watch):
         prev = event.prev_kv
         return Event(
             event.type,
-            replace(event.kv, key=event.kv.key[self._cut :]),
-            None if prev is None else replace(prev, key=prev.key[self._cut :]),
+            event.kv._replace(key=event.kv.key[self._cut :]),
+            None if prev is None else prev._replace(key=prev.key[self._cut :]),
         )
 
     async def close(self) -> None:

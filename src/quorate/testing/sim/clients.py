@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from contextlib import suppress
 from typing import Any, cast
 
@@ -14,9 +15,11 @@ from quorate.testing.sim.cluster import SimCluster
 from quorate.testing.sim.guests import Guests
 from quorate.testing.sim.pipe import RESEND_MOST
 from quorate.testing.sim.tokens import ROOT, TURN_ON, ask
-from quorate.testing.workload import CALL_SECONDS, Habits, Workload
+from quorate.testing.workload import CALL_SECONDS, RETRY_SECONDS, Habits, Workload
 from quorate.transport.grpc import Channel, Status
 
+OPEN_SECONDS = 20.0
+"""Until a healthy cluster must have turned auth off: it may have changed its leader a moment ago."""
 GUEST = 1000
 """Number of the guest among the clients."""
 STOP_SECONDS = RESEND_MOST + 30.0
@@ -59,9 +62,15 @@ class SimWorkload(Workload):
             if isinstance(result, Exception):
                 self.unexpected.append(repr(result))
         self.unexpected += guests.problems
-        channel = self._new_channel(self._sim.running()[0])
-        await ask(channel, pb.AuthDisableRequest())
-        await channel.close()
+        deadline = time.monotonic() + OPEN_SECONDS
+        while True:
+            try:
+                await self.ask(self._sim.running()[0], pb.AuthDisableRequest())
+                return
+            except Status:
+                if time.monotonic() > deadline:
+                    raise
+            await asyncio.sleep(RETRY_SECONDS)
 
     def stop(self, timeout: float = STOP_SECONDS) -> None:
         self._sim.scheduler.run(self._sim.client_loop, self._stop(timeout), 2 * timeout + CALL_SECONDS + 10.0)
