@@ -32,6 +32,10 @@ QUORATE: Command = (sys.executable, "-m", "quorate.cmd.etcd")
 READY_LINE = "ready to serve client requests"
 POLL_SECONDS = 0.01
 PORT_RANGE = (20_000, 32_000)
+SHARERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+SHARER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+"""Workers of pytest-xdist that share the range, and which of them this is: none may take the port of a member that
+another one starts anew."""
 PORT_TRIES = 200
 PORTS_REMEMBERED = 1000
 
@@ -62,7 +66,7 @@ def real_binary(name: str) -> Path | None:
 def free_port() -> int:
     """A TCP port on 127.0.0.1 that nobody listens on now, and that was not given out lately."""
     for _ in range(PORT_TRIES):
-        port = _dice.randrange(*PORT_RANGE)
+        port = _dice.randrange(*PORT_RANGE, SHARERS) + SHARER
         if port in _given_ports:
             continue
         with socket.socket() as probe:
