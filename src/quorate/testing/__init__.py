@@ -8,6 +8,8 @@
 - `history`     whether one store could have said it all: by `story`, all events, and `model`, the rules of key-value
 - `guarantees`  whether watches kept their promises; `verdict` the last questions to the cluster
 - `local`       a cluster on this machine with one command
+- `plugin`      fixtures for pytest: `shared`, one server for all tests, emptied by `reset`; `faulty`, a cluster for one
+- `__main__`    any command with a server in its `environment`
 
 Refuses to be imported by anything that serves.
 """
