@@ -125,8 +125,7 @@ class MemberInside(SharedServer):
         self._client, self._compacted = self._connect(), 0
 
     def _connect(self) -> Client:
-        etcd = self._member.etcd
-        return Client(etcd.endpoints, timeout=RESET_SECONDS, dial=lambda _: etcd.channel())
+        return self._member.etcd.client(timeout=RESET_SECONDS)
 
 
 class ExistingServer(SharedServer):
