@@ -45,6 +45,13 @@ def test_the_same_seed_gives_the_same_trace_whatever_strings_hash_to() -> None:
     assert lines[begin : begin + len(trace.lines)] == trace.lines
 
 
+def test_several_processes_give_the_digests_that_one_gives() -> None:
+    seeds = ("--seeds", "1..3", "--digests", "--seconds", "3")
+    one, two = (run_command(*seeds, "--jobs", jobs).stdout.splitlines() for jobs in ("1", "2"))
+    assert one[-1] == "3 passed, 0 failed"
+    assert sorted(two[:3]) == sorted(one[:3])
+
+
 def test_a_member_comes_back_with_what_it_had_promised_after_a_loss_of_power() -> None:
     cluster = SimCluster(3, 3, Settings(snapshot_count=5, catchup_entries=1))
     cluster.boot()

@@ -7,7 +7,6 @@ import argparse
 import sys
 import time
 from collections.abc import Iterable, Sequence
-from functools import partial
 from multiprocessing import get_context
 
 from quorate.testing.sim.run import SECONDS, Outcome
@@ -30,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _run_one(options.seed, plan, options.trace)
     first, last = options.seeds
     begun = time.perf_counter()
-    run = partial(_traced, plan) if options.digests else plan.run
+    run = plan.run_traced if options.digests else plan.run
     seeds = range(first, last + 1)
     if options.jobs == 1:
         passed, failed, virtual = _tell(map(run, seeds), options.digests)
@@ -41,10 +40,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _say(f"{virtual:.0f} simulated seconds in {took:.0f} s: {virtual / took:.0f} a second")
     _say(f"{passed} passed, {failed} failed")
     return 1 if failed else 0
-
-
-def _traced(plan: Plan, seed: int) -> Outcome:
-    return plan.run(seed, Trace())
 
 
 def _shrink(seed: int, plan: Plan) -> int:

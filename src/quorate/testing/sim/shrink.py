@@ -29,6 +29,10 @@ class Plan:
     def run(self, seed: int, trace: Trace | None = None) -> Outcome:
         return run_seed(seed, seconds=self.seconds, clients=self.clients, skip=self.skip, trace=trace)
 
+    def run_traced(self, seed: int) -> Outcome:
+        """With a digest of everything that happened."""
+        return self.run(seed, Trace())
+
     def options(self) -> str:
         """What to say to the command to have it run so."""
         words = [f"--seconds {self.seconds:g}"]
