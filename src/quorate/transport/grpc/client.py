@@ -13,7 +13,7 @@ from quorate.transport.grpc.flow import Outlet
 from quorate.transport.grpc.framing import frame
 from quorate.transport.grpc.heads import is_grpc
 from quorate.transport.grpc.keepalive import PING, Heartbeat
-from quorate.transport.grpc.limits import SOCKET_STALL_TIMEOUT, ChannelLimits
+from quorate.transport.grpc.limits import BURST_CALLS, SOCKET_STALL_TIMEOUT, ChannelLimits
 from quorate.transport.grpc.status import Status, status_of_http, status_of_reset, status_of_trailers
 from quorate.transport.http2 import (
     Connection,
@@ -44,6 +44,8 @@ class ClientConnection(Edge):
         self._plain_head: Headers | None = None
         """A response head known to be good and without encoding."""
         self._ok_trailers: Headers | None = None
+        self._burst = 0
+        """Unary calls since the last flush."""
         self._slots: deque[asyncio.Future[None]] = deque()
         self._leaving = False
         self._heard = self.loop.time()
@@ -88,7 +90,11 @@ class ClientConnection(Edge):
         stream_id = self.machine.open_stream(headers, False)
         self.machine.send_data(stream_id, frame(request), True)
         self._calls[stream_id] = UnaryExchange(self, stream_id, future)
-        self.wake()
+        self._burst += 1
+        if self._burst >= BURST_CALLS:
+            self.flush()
+        else:
+            self.wake()
         return stream_id
 
     def stream(self, headers: Headers, stream: ClientStream) -> None:
@@ -157,6 +163,7 @@ class ClientConnection(Edge):
         self.wake()
 
     def flush(self) -> None:
+        self._burst = 0
         super().flush()
         if self.machine.closed is not None and not self._leaving:
             self._why = Status(Code.UNAVAILABLE, f"connection error: {self.machine.closed.reason}")

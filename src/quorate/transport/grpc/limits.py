@@ -39,6 +39,9 @@ LINGER = 1.0
 HEAD_CACHE = 64
 """Decoded heads remembered on one connection, by the identity of their header block."""
 
+BURST_CALLS = 16
+"""Unary calls of one turn after which a connection writes: the server works on them while the next ones are made."""
+
 MAX_REFUSALS = 2
 """How often a call that the server refused unseen is tried again before its caller hears of it."""
 
