@@ -8,22 +8,30 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import product
 from typing import Any, cast
+
+import pytest
 
 import quorate.client
 import quorate.client.sync
+from quorate import embed
 from quorate.client import Client, Tls
 from quorate.client.sync.base import Twin
 from quorate.embed import Etcd, RunningEtcd
-from quorate.testing.process import MemberProcess
+from quorate.testing.certificates import Authority
+from quorate.testing.process import QUORATE, MemberProcess, free_port, real_binary
 
 KINDS = ("async", "sync")
 WIRES = ("tcp", "tls", "unix")
 SERVERS = ("quorate", "etcd")
 INSIDE = ("quorate", "inside")
 """A member in this process: on a loop of its own for threads, on the test's loop for the asyncio client."""
+PLACES = [pytest.param(place, id="-".join(place)) for place in [*product(SERVERS, WIRES), INSIDE]]
+MEMORY = {"in_memory": True, "listen": False, "bcrypt_cost": 4}
 END = object()
 
 
@@ -113,3 +121,28 @@ def connect(kind: str, endpoints: str, **more: Any) -> Client:
     if kind == "async":
         return quorate.client.connect(endpoints, **more)
     return cast(Client, Awaited(quorate.client.sync.connect(endpoints, **more)))
+
+
+@contextmanager
+def serving(place: tuple[str, str], authority: Authority, factory: pytest.TempPathFactory) -> Iterator[Server]:
+    name, wire = place
+    if place == INSIDE:
+        with embed.start(**MEMORY) as running:
+            yield Server(name, wire, running=running)
+        return
+    binary = real_binary("etcd")
+    if name == "etcd" and binary is None:
+        pytest.skip("no real etcd here")
+    command = QUORATE if name == "quorate" else (str(binary),)
+    flags, tls, scheme = ["--unsafe-no-fsync", "--bcrypt-cost=4"], None, "http"
+    if wire == "tls":
+        own = authority.issue("server", hosts=["127.0.0.1"])
+        flags += [f"--cert-file={own.cert}", f"--key-file={own.key}"]
+        tls, scheme = Tls(ca=authority.ca), "https"
+    folder, port = factory.mktemp("server"), free_port()
+    if wire == "unix":  # etcd takes no path, and makes the socket where it runs
+        command = ("env", "-C", str(folder), *command)
+        flags += [f"--listen-client-urls=http://127.0.0.1:{port},unix://localhost:{port}"]
+    with MemberProcess(folder / "data", command=command, flags=flags, client_scheme=scheme, client_port=port) as member:
+        endpoint = f"unix://{folder}/localhost:{port}" if wire == "unix" else member.endpoint
+        yield Server(name, wire, endpoint, tls, member)

@@ -14,8 +14,7 @@ from quorate.client.results import Permission
 from quorate.testing.certificates import Authority
 from quorate.testing.process import MemberProcess
 
-from client_support import Server  # isort: skip
-from conftest import PLACES, serving  # isort: skip
+from client_support import PLACES, Server, serving  # isort: skip
 
 ROOT = {"user": "root", "password": "r"}
 GUEST = {"user": "guest", "password": "g"}

@@ -24,8 +24,7 @@ from quorate.client.sync.base import Twin
 from quorate.client.sync.portal import Portal, current
 from quorate.testing.certificates import Authority
 
-from client_support import Server  # isort: skip
-from conftest import serving  # isort: skip
+from client_support import Server, serving  # isort: skip
 
 CYCLES = int(os.environ.get("QUORATE_CLIENT_CYCLES", "200"))
 SECONDS = 10.0

@@ -159,7 +159,7 @@ def test_a_gzip_file_of_several_members_is_one_message() -> None:
     assert gunzip(gzip.compress(b"ab") + gzip.compress(b"cd"), 4) == b"abcd"
 
 
-@pytest.mark.parametrize("packed", [b"nonsense", gzip.compress(b"hello")[:-3]])
+@pytest.mark.parametrize("packed", [b"nonsense", gzip.compress(b"hello")[:-3]], ids=["no gzip", "cut off"])
 def test_broken_gzip_is_an_internal_error(packed: bytes) -> None:
     data = b"\1" + len(packed).to_bytes(4, "big") + packed
     text = refusal(MessageReader(1000, "gzip"), data)
