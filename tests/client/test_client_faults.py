@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from quorate.client import Client, Compacted, EtcdError, Event, SessionLost, Watch, connect, ops
+from quorate.client import Client, Compacted, EtcdError, Event, Retry, SessionLost, Watch, connect, ops
 from quorate.testing.cluster import Cluster
 from quorate.testing.process import QUORATE
 
@@ -128,6 +128,15 @@ async def test_no_call_outlives_its_deadline(cluster: Cluster, client: Client) -
         with pytest.raises(TimeoutError):
             await call
         assert time.monotonic() - begun < 0.5 + GRACE
+
+
+async def test_a_read_that_is_not_tried_again_has_all_of_its_time(cluster: Cluster, client: Client) -> None:
+    for member in cluster.members:
+        member.pause()
+    begun = time.monotonic()
+    with pytest.raises(TimeoutError):
+        await client.get("k", timeout=1.0, retry=Retry.NEVER)
+    assert 0.9 < time.monotonic() - begun < 1.0 + GRACE
 
 
 async def test_reads_go_to_another_member_within_their_deadline(cluster: Cluster, client: Client) -> None:

@@ -104,13 +104,14 @@ class Wire:
         token = self._token
         if token is None:
             token = await self._log_in(begun + seconds)
+        policy = retry or self.retry
         limit = seconds
-        if method.repeatable and at is None and len(self._ends) > 1:
+        if method.repeatable and at is None and len(self._ends) > 1 and policy.attempts > 1:
             limit = seconds * FIRST_SHARE
         try:
             answer = await end.channel.unary(method.path, body, timeout=limit, metadata=token)
         except Status as status:
-            return await self._call_again(request, body, status, end, begun + seconds, retry or self.retry, at)
+            return await self._call_again(request, body, status, end, begun + seconds, policy, at)
         if end.failures:
             end.failures = 0
         return method.decode(answer)
