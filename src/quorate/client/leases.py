@@ -58,9 +58,9 @@ async def lease_info(wire: Wire, lease_id: int, *, keys: bool, timeout: float | 
 async def renew(wire: Wire, lease_id: int, timeout: float | None) -> int:
     """Ask once. Tries members until one answers. Raises LeaseNotFound, EtcdError."""
     seconds = wire.timeout if timeout is None else timeout
-    deadline = asyncio.get_running_loop().time() + seconds
+    deadline = wire.loop.time() + seconds
     while True:
-        left = deadline - asyncio.get_running_loop().time()
+        left = deadline - wire.loop.time()
         end, stream = await wire.stream(KEEP_ALIVE, timeout=max(left, 0.0))
         stream.send(pb.LeaseKeepAliveRequest(ID=lease_id).SerializeToString())
         try:
@@ -68,7 +68,7 @@ async def renew(wire: Wire, lease_id: int, timeout: float | None) -> int:
         except Status as status:
             cause = cause_of(status)
             wire.failed(end, cause)
-            if cause is Cause.FINAL or asyncio.get_running_loop().time() >= deadline:
+            if cause is Cause.FINAL or wire.loop.time() >= deadline:
                 raise error_of(status) from None
         else:
             if message is None:
@@ -112,7 +112,7 @@ class Keeper:
     def hold(self, lease_id: int, ttl: int, since: float, on_lost: Callable[[EtcdError], None]) -> None:
         """Keep a lease alive that was granted by a request sent at `since`. `on_lost` is called once, when it is gone
         or may be."""
-        now = asyncio.get_running_loop().time()
+        now = self._wire.loop.time()
         expires = since + ttl
         self._held[lease_id] = Held(lease_id, ttl, expires, now + (expires - now) * SHARE, on_lost)
         self._changed.set()
@@ -142,7 +142,7 @@ class Keeper:
     # The task.
 
     async def _run(self) -> None:
-        loop = asyncio.get_running_loop()
+        loop = self._wire.loop
         while self._held:
             now = loop.time()
             for held in list(self._held.values()):
@@ -218,7 +218,7 @@ class Keeper:
             return
         held.expires = held.sent + answer.TTL
         held.sent = 0.0
-        now = asyncio.get_running_loop().time()
+        now = self._wire.loop.time()
         held.due = now + max(held.expires - now, 0.0) * SHARE
         self._changed.set()
 

@@ -64,8 +64,7 @@ class Session:
 
     async def open(self) -> None:
         """Grant the lease, or take over the one with the given id, and keep it alive from here on."""
-        loop = asyncio.get_running_loop()
-        since = loop.time()
+        since = self._wire.loop.time()
         if self.lease:
             self.ttl = await Lease(self._wire, self.lease, self.ttl).renew()
         else:
@@ -88,7 +87,7 @@ class Session:
 
     def is_valid(self) -> bool:
         """Whether the lease cannot have ended, even if this process has just stood still for long."""
-        return self._keeper.expires(self.lease) > asyncio.get_running_loop().time()
+        return self._keeper.expires(self.lease) > self._wire.loop.time()
 
     def check(self) -> None:
         """Raises SessionLost when it is lost."""

@@ -282,4 +282,4 @@ class Watch:
             return
         if self._timer is not None:
             self.ask_progress()
-        self._timer = asyncio.get_running_loop().call_later(self._progress_seconds, self._arm)
+        self._timer = self._wire.loop.call_later(self._progress_seconds, self._arm)
