@@ -25,7 +25,8 @@ from quorate.testing.process import MemberProcess
 ROUNDS = int(os.environ.get("QUORATE_E2E_KILLS", "20"))
 WRITERS = 6
 KEYS_EACH = 12
-START_SECONDS = float(os.environ.get("QUORATE_E2E_START_SECONDS", "1.0"))
+RECOVERY = 2.0
+"""How much longer a start with data may take than a first start, on the same machine in the same run."""
 PATIENCE = 30.0
 
 State = tuple[bytes, int] | None
@@ -139,6 +140,7 @@ def test_no_acknowledged_write_is_lost_and_none_appears_from_nowhere(
     seed: int, start_member: Callable[..., MemberProcess]
 ) -> None:
     dice = random.Random(seed)
+    first = statistics.median(_start(start_member(name="first", run=False), and_stop=True) for _ in range(3))
     member = start_member()
     writers = [Writer(n, random.Random(dice.random())) for n in range(WRITERS)]
     history: dict[int, dict[bytes, bytes | None]] = {}
@@ -163,8 +165,8 @@ def test_no_acknowledged_write_is_lost_and_none_appears_from_nowhere(
     member.stop()
     writes = sum(len(writer.acknowledged) for writer in writers)
     print(f"{ROUNDS} kills, {writes} acknowledged writes, revision {max(history, default=1)}")
-    print("start to first get, seconds:", " ".join(f"{s:.2f}" for s in starts))
-    assert statistics.median(starts) < START_SECONDS, starts  # any single one may meet with a busy machine
+    print(f"start to first get, seconds: {first:.2f} without data;", " ".join(f"{s:.2f}" for s in starts))
+    assert statistics.median(starts) < RECOVERY * first, (first, starts)
 
 
 def _write_until_killed(
@@ -197,13 +199,16 @@ def _write_until_killed(
     return compacted
 
 
-def _start(member: MemberProcess) -> float:
+def _start(member: MemberProcess, *, and_stop: bool = False) -> float:
     """Seconds from the start of the process to the first successful linearizable get."""
     begun = time.monotonic()
     member.spawn()
     served = first_get(member.endpoint, begun + PATIENCE)
     assert served, f"does not serve after {PATIENCE} s; status {member.exit_status()}\n{member.log()[-3000:]}"
-    return time.monotonic() - begun
+    seconds = time.monotonic() - begun
+    if and_stop:
+        member.stop()
+    return seconds
 
 
 def _check_state(store: Any, client: Client, writers: list[Writer], number: int) -> None:

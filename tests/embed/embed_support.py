@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
+from collections import Counter
 from pathlib import Path
 
 from quorate.api.pb import rpc_pb2 as rpc
@@ -62,8 +63,13 @@ def sockets() -> int:
     return sum(name.startswith("socket:") for name in descriptors())
 
 
-def threads() -> list[str]:
-    return sorted(thread.name for thread in threading.enumerate())
+def held() -> Counter[str]:
+    """What this process has: open descriptors, threads, memory directories.
+
+    Take what was held before away from it: another's things may end meanwhile, none of ours may stay.
+    """
+    names = [*descriptors(), *(f"thread {thread.name}" for thread in threading.enumerate())]
+    return Counter(names) + Counter(str(path) for path in memory_directories())
 
 
 def memory_directories() -> set[Path]:

@@ -7,13 +7,13 @@ import time
 from pathlib import Path
 
 import pytest
-from embed_support import channel_to, descriptors, get, members, memory_directories, put, put_past_a_crash, threads
+from embed_support import channel_to, get, held, members, put, put_past_a_crash
 
 from quorate import embed
 
 
 async def test_three_members_on_one_loop_are_a_cluster() -> None:
-    before = descriptors(), threads(), memory_directories()
+    before = held()
     async with embed.Cluster(3, in_memory=True) as cluster:
         assert len(cluster) == 3 and len(set(cluster.endpoints)) == 3
         assert [etcd.config.name for etcd in cluster] == ["m0", "m1", "m2"]
@@ -27,7 +27,7 @@ async def test_three_members_on_one_loop_are_a_cluster() -> None:
         for channel in channels:
             await channel.close()
     await asyncio.sleep(0.01)
-    assert (descriptors(), threads(), memory_directories()) == before
+    assert not held() - before
 
 
 async def test_a_first_leader_is_elected_without_waiting_for_silence() -> None:
@@ -64,7 +64,7 @@ async def test_a_whole_cluster_stops_without_handing_leadership_around() -> None
 
 
 async def test_a_cluster_that_cannot_start_leaves_nothing(tmp_path: Path) -> None:
-    before = descriptors(), threads()
+    before = held()
     (tmp_path / "m1").touch()
     cluster = embed.Cluster(3, data_dir=tmp_path)
     with pytest.raises(Exception, match=r"(?i)not a directory"):
@@ -72,7 +72,7 @@ async def test_a_cluster_that_cannot_start_leaves_nothing(tmp_path: Path) -> Non
     await asyncio.sleep(0.01)
     gc.collect()  # asyncio's own loop loses a connection that it accepts while its server is closed
     assert not any(etcd.is_running for etcd in cluster)
-    assert (descriptors(), threads()) == before
+    assert not held() - before
 
 
 def test_a_cluster_needs_to_know_where_its_data_goes() -> None:
@@ -84,7 +84,7 @@ def test_a_cluster_needs_to_know_where_its_data_goes() -> None:
 def test_a_program_without_a_loop_uses_a_cluster() -> None:
     with embed.start(in_memory=True, listen=False):
         pass  # the first loop of its kind opens what the process keeps
-    before = threads(), descriptors(), memory_directories()
+    before = held()
     with embed.start_cluster(3, in_memory=True) as cluster:
         leader = cluster.leader
         assert leader is not None and leader in list(cluster) and len(cluster.client_urls) == 3
@@ -96,4 +96,4 @@ def test_a_program_without_a_loop_uses_a_cluster() -> None:
         cluster[2].stop()
         cluster[2].stop()
     cluster.stop()
-    assert (threads(), descriptors(), memory_directories()) == before
+    assert not held() - before

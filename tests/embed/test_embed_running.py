@@ -6,13 +6,13 @@ import threading
 from pathlib import Path
 
 import pytest
-from embed_support import channel_to, descriptors, get, memory_directories, put, threads
+from embed_support import channel_to, get, held, put
 
 from quorate import embed
 
 
 def test_a_program_without_a_loop_uses_a_member(tmp_path: Path) -> None:
-    before = threads()
+    before = held()
     with embed.start(data_dir=tmp_path) as etcd:
         assert etcd.endpoints and etcd.client_urls == [f"http://{etcd.endpoints[0]}"]
 
@@ -34,13 +34,13 @@ def test_a_program_without_a_loop_uses_a_member(tmp_path: Path) -> None:
         assert asyncio.run(from_outside()) == b"v"
         loop = etcd.loop
     etcd.stop()
-    assert threads() == before and loop.is_closed()
+    assert not held() - before and loop.is_closed()
     with pytest.raises(RuntimeError, match="has stopped"):
         etcd.run(work())
 
 
 def test_errors_at_start_are_raised_in_the_caller_and_leave_no_thread(tmp_path: Path) -> None:
-    before = threads()
+    before = held()
     (tmp_path / "file").touch()
     with pytest.raises(Exception, match=r"(?i)not a directory"):
         embed.start(data_dir=tmp_path / "file")
@@ -48,7 +48,7 @@ def test_errors_at_start_are_raised_in_the_caller_and_leave_no_thread(tmp_path: 
         embed.start(data_dir=tmp_path, heartbeat_interval=0)
     with pytest.raises(embed.ConfigError):
         embed.start(data_dir=tmp_path, in_memory=True)
-    assert threads() == before
+    assert not held() - before
 
 
 def test_a_member_is_killed_and_started_again_on_its_data(tmp_path: Path) -> None:
@@ -115,11 +115,11 @@ def test_settings_of_the_process_stay_as_they_were() -> None:
 def test_nothing_is_left_after_fifty_members() -> None:
     with embed.start(in_memory=True):
         pass
-    before = threads(), descriptors(), memory_directories()
+    before = held()
     for number in range(50):
         with embed.start(in_memory=True, listen=bool(number % 2)) as etcd:
             etcd.run(put(etcd.etcd.channel(), b"k", b"v"))
-    assert (threads(), descriptors(), memory_directories()) == before
+    assert not held() - before
 
 
 async def test_nothing_is_left_on_the_loop_after_fifty_members(tmp_path: Path) -> None:
@@ -133,13 +133,9 @@ async def test_nothing_is_left_on_the_loop_after_fifty_members(tmp_path: Path) -
             if number % 5 == 0:
                 await etcd.abort()
 
-    def held() -> tuple[object, ...]:
-        tasks = {task for task in asyncio.all_tasks() if task is not asyncio.current_task()}
-        return threads(), descriptors(), memory_directories(), tasks
-
     await cycle(0)
-    before = held()
+    before, tasks = held(), asyncio.all_tasks()
     for number in range(50):
         await cycle(number)
     await asyncio.sleep(0.01)
-    assert held() == before
+    assert not held() - before and asyncio.all_tasks() == tasks
