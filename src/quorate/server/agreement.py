@@ -19,7 +19,7 @@ from quorate.api.internal import NOBODY, Caller, encode_request
 from quorate.api.raftpb import ConfChange, Entry, Snapshot, encode_conf_change
 from quorate.apply import Applied
 from quorate.pkg.ids import IdGenerator
-from quorate.raft import Dice, ProposalDropped, Role
+from quorate.raft import ProposalDropped, Role
 from quorate.raft.reads import index_at_hand
 from quorate.server.bootstrap import Booted
 from quorate.server.config import ServerConfig
@@ -30,6 +30,7 @@ from quorate.server.raft_loop import RaftLoop, Send
 from quorate.server.reads import Reads
 from quorate.server.slow import SlowRequests
 from quorate.server.state import State
+from quorate.server.world import World
 from quorate.storage import schema
 from quorate.storage.wal import WalWriter
 
@@ -44,7 +45,7 @@ class Agreement:
 
     state: State
 
-    def __init__(self, config: ServerConfig, booted: Booted, loop: asyncio.AbstractEventLoop, rng: Dice) -> None:
+    def __init__(self, config: ServerConfig, booted: Booted, loop: asyncio.AbstractEventLoop, world: World) -> None:
         self.config = config
         self._loop = loop
         self.cluster_id, self.member_id = booted.cluster_id, booted.member_id
@@ -55,7 +56,7 @@ class Agreement:
         self.on_leader_change = self.leadership.on_change
         self.proposals = Proposals(loop, config.request_timeout)
         self.slow = SlowRequests(config.warning_apply_duration)
-        self.node = make_node(config, booted, rng)
+        self.node = make_node(config, booted, world)
 
     def _join_raft(self, booted: Booted, state: State, writer: WalWriter, send: Send) -> None:
         """Connect what is applied, the log and the other members to raft."""

@@ -90,7 +90,7 @@ class Server(Agreement):
         booted = boot(config, world, joined, self._fail_from_thread)
         self._writer = world.make_writer(booted.wal)
         try:
-            super().__init__(config, booted, loop, world.rng)
+            super().__init__(config, booted, loop, world)
             self._tell_failure = fail
             self._failed = self._closed = False
             self._tasks: set[asyncio.Task[Any]] = set()

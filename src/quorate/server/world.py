@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from quorate.raft import MAX_SIZE_PER_MESSAGE
 from quorate.server.snapshot_files import Load
 from quorate.storage.backend import Backend, load
 from quorate.storage.files import OS_FILES, Files
@@ -26,3 +27,5 @@ class World:
     """Who writes the log; it is started by the server."""
     segment_bytes: int = SEGMENT_BYTES
     """Size of a segment of the log."""
+    message_bytes: int = MAX_SIZE_PER_MESSAGE
+    """Of entries in one message to another member; a single larger entry goes alone."""

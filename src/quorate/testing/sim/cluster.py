@@ -8,6 +8,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from quorate.raft import MAX_SIZE_PER_MESSAGE
 from quorate.server import Server, ServerConfig
 from quorate.storage.wal import SEGMENT_BYTES
 from quorate.testing.sim.disk import Disk
@@ -39,6 +40,7 @@ class Settings:
     batch_interval: float = 0.1
     batch_limit: int = 10_000
     segment_bytes: int = SEGMENT_BYTES
+    message_bytes: int = MAX_SIZE_PER_MESSAGE
     quota_bytes: int = 0
     corrupt_check_time: float = 0.0
     compact_hash_check_time: float = 60.0
@@ -57,6 +59,7 @@ class Settings:
             batch_interval=dice.choice((0.01, 0.1, 0.1, 2.0)),
             batch_limit=dice.choice((1, 100, 10_000)),
             segment_bytes=dice.choice((4096, 16_384, 262_144, SEGMENT_BYTES)),
+            message_bytes=dice.choice((200, 2000, MAX_SIZE_PER_MESSAGE, MAX_SIZE_PER_MESSAGE)),
             quota_bytes=dice.choice((0, 0, 0, 300_000, 60_000)),
             corrupt_check_time=dice.choice((0.0, 3.0, 15.0)),
             compact_hash_check_time=dice.choice((1.0, 10.0, 60.0)),
@@ -106,6 +109,7 @@ class SimCluster:
             self.invariants.observe,
             self.invariants.begins,
             self.settings.segment_bytes,
+            self.settings.message_bytes,
         )
 
     @property

@@ -14,6 +14,7 @@ from random import Random
 
 from quorate.api.raftpb import ConfState, Message, MessageType
 from quorate.etcdhttp import ClientHandler, PeerHandler
+from quorate.raft import MAX_SIZE_PER_MESSAGE
 from quorate.server import Server, ServerConfig
 from quorate.server.join import BootstrapError
 from quorate.server.peers import MemberRemoved
@@ -94,7 +95,8 @@ class Machine:
     observe: Callable[[Server], None]
     begins: Callable[[Server], None]
     segment_bytes: int = SEGMENT_BYTES
-    """Size of a segment of the log."""
+    message_bytes: int = MAX_SIZE_PER_MESSAGE
+    """Those of its world."""
     deaths: list[Death] = field(default_factory=list)
     lives: int = 0
     process: Process | None = None
@@ -190,6 +192,7 @@ class Machine:
             open_backend=rows.open,
             load=rows.load,
             segment_bytes=self.segment_bytes,
+            message_bytes=self.message_bytes,
             make_writer=make_writer,
         )
 

@@ -59,6 +59,7 @@ class Nemesis:
             "stall the leader": self._stall_leader,
             "isolate": self._isolate,
             "depose": self._depose,
+            "scatter": self._scatter,
             "cut one way": self._cut_one_way,
             "split": self._split,
             "reset": self._reset,
@@ -79,6 +80,7 @@ class Nemesis:
             "replace": self._replace,
             "grow": self._grow,
             "shrink": self._shrink,
+            "leave one": self._leave_one,
         }
         share = dice.choice(SHARES)
         self.kinds = [kind for kind in self._doings if dice.random() < (share * RARE if kind in CLOCK_KINDS else share)]
@@ -220,6 +222,14 @@ class Nemesis:
         self._cluster.network.partition([name], [other for other in self._cluster.names if other != name])
         return self._cluster.network.heal
 
+    def _scatter(self) -> Undo:
+        """All are cut off from each other but not from clients: who led gathers entries that nobody else has, and may
+        lead again in a later term with these (Raft paper, figure 8)."""
+        names = self._cluster.names
+        for number, name in enumerate(names):
+            self._cluster.network.partition([name], names[number + 1 :])
+        return self._cluster.network.heal
+
     def _cut_one_way(self) -> Undo:
         one, other = self._pair()
         if self._dice.random() < 0.5:
@@ -340,6 +350,23 @@ class Nemesis:
 
     def _shrink(self) -> None:
         self.operator.shrink(self._some())
+
+    def _leave_one(self) -> None:
+        """Members are removed one by one; who is left loses its power in the turn in which it applies that it is."""
+        scheduler, dice = self._cluster.scheduler, Random(self._dice.random())
+
+        def go_on() -> None:
+            staying = [machine for machine in self._cluster.members if not machine.leaving]
+            if self._stopped or len(staying) < 2:
+                return
+            last, gone = dice.sample(staying, 2)
+            if self.operator.may_begin(gone):
+                if len(staying) == 2:
+                    last.doom = Doom(AT_CHANGE, 0, power=self._may_lose_power(last))
+                self.operator.shrink(gone)
+            scheduler.at(scheduler.now + 1.0, go_on)
+
+        go_on()
 
     def _defragment(self) -> None:
         number = self._cluster.members.index(self._some())
