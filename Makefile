@@ -7,14 +7,14 @@ ARGS ?=
 FAULTS ?= 44
 SEEDS ?= 1..2000
 JOBS ?= 2
-WORKERS ?= 0
+WORKERS ?= 2
 
 .PHONY: run test cluster soak-cluster sim mutants check format bench bench-cluster proto sync clean
 
 run: $(VENV)/.run   ## start a member on 127.0.0.1:2379 (clients) and :2380 (peers); ARGS="--flag=..." adds flags
 	exec $(BIN)/etcd $(ARGS)
 
-test: $(VENV)/.dev  ## run all tests, WORKERS=2 has two at a time
+test: $(VENV)/.dev  ## run all tests, two at a time, or WORKERS=N
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 cluster: $(VENV)/.run ## start three members, with clients at ports 2379, 22379, 32379; Ctrl-C stops them

@@ -5,17 +5,19 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
 
 import pytest
 
+from quorate.pkg.jsonlog import get_log
 from quorate.testing.sim import __main__ as command
 from quorate.testing.sim import run
 from quorate.testing.sim.cluster import Settings, SimCluster
-from quorate.testing.sim.run import run_seed
+from quorate.testing.sim.run import logs_to, run_seed
 from quorate.testing.sim.trace import Trace
 
 SECONDS = 12.0
-PATIENCE = 1500.0
+PATIENCE = 2400.0
 """Seeds one of which must find a planted bug."""
 
 
@@ -43,6 +45,17 @@ def test_the_same_seed_gives_the_same_trace_whatever_strings_hash_to() -> None:
     lines = done.stdout.splitlines()
     begin = lines.index(trace.lines[0])
     assert lines[begin : begin + len(trace.lines)] == trace.lines
+
+
+def test_what_others_log_in_this_process_is_not_in_the_trace() -> None:
+    cluster = SimCluster(1, 1, trace=Trace())
+    with logs_to(cluster):
+        log = get_log("quorate.server")
+        log.info("ours")
+        stranger = threading.Thread(target=log.info, args=("theirs",))
+        stranger.start()
+        stranger.join()
+    assert [line for line in cluster.trace.lines if "info:" in line] == ["0.000000 sim info: ours"]
 
 
 def test_several_processes_give_the_digests_that_one_gives() -> None:

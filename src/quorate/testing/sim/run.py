@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -167,8 +168,11 @@ class _TraceHandler(logging.Handler):
     def __init__(self, cluster: SimCluster) -> None:
         super().__init__()
         self._scheduler = cluster.scheduler
+        self._thread = threading.get_ident()
 
     def emit(self, record: logging.LogRecord) -> None:
+        if record.thread != self._thread:  # a real member in this process: its lines come when they like
+            return
         fields: dict[str, object] = getattr(record, "fields", {})
         inside = self._scheduler.inside
         said = " ".join([record.getMessage(), *(f"{name}={value}" for name, value in fields.items())])
