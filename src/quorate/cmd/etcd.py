@@ -19,6 +19,7 @@ from typing import Any
 import uvloop
 
 from quorate.cmd.flags import build_flags
+from quorate.cmd.wakefulness import Wakefulness
 from quorate.embed import Config, ConfigError, Etcd
 from quorate.pkg import jsonlog
 from quorate.pkg.goflag import FlagError, HelpRequested, variable_name
@@ -146,8 +147,11 @@ async def _serve(config: Config) -> int:
             await member.stop()
         return 1
     _calm_collector()
+    wakefulness = Wakefulness(lambda: member.work_done) if config.keep_processors_awake else None
     received: asyncio.Future[Any] = asyncio.ensure_future(signals.get())
     await asyncio.wait((received, member.failed), return_when=asyncio.FIRST_COMPLETED)
+    if wakefulness is not None:
+        wakefulness.close()
     if member.failed.done():
         received.cancel()
         if isinstance(member.failed.exception(), MemberRemoved):

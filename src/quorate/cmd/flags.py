@@ -40,6 +40,12 @@ def build_flags() -> FlagSet:
         "Go on alone with this member's data: the others are removed. Only when they are lost for good.",
     )
     flags.add("unsafe-no-fsync", parse_bool, False, "Skip fsync: acknowledged writes do not survive a power loss.")
+    flags.add(
+        "keep-processors-awake",
+        parse_bool,
+        Config().keep_processors_awake,
+        "Forbid processors to sleep while clients call one after another, on a small machine that lets this user.",
+    )
     flags.add("version", parse_bool, False, "Print the version and exit.")
     return flags
 

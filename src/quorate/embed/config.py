@@ -83,6 +83,7 @@ class Config:
     bcrypt_cost: int = 10
     unsafe_no_fsync: bool = False
     enable_grpc_gateway: bool = True
+    keep_processors_awake: bool = True
     cors: list[str] = field(default_factory=lambda: [urls.ANY])
     host_whitelist: list[str] = field(default_factory=lambda: [urls.ANY])
     cert_file: str = ""

@@ -12,7 +12,7 @@ import os
 import platform
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -30,6 +30,7 @@ from quorate.pkg.jsonlog import get_log
 from quorate.server import Server, ServerConfig
 from quorate.server.world import World
 from quorate.transport.grpc import Channel, ChannelLimits, Context, GrpcServer, ServerLimits
+from quorate.transport.grpc.tally import MethodTally
 from quorate.transport.memory import PEER_NAME, connect
 from quorate.transport.mux import Listener, serve, serve_inside
 from quorate.transport.sockets import address_name
@@ -99,6 +100,7 @@ class Etcd:
         """Those of them whose port the system chose, until they are listened at."""
         self._listeners: list[Listener] = []
         self._inside: Listener | None = None
+        self._tallies: Mapping[str, MethodTally] = {}
 
     async def __aenter__(self) -> Etcd:
         await self.start()
@@ -113,6 +115,12 @@ class Etcd:
     def is_running(self) -> bool:
         """True from the beginning of a start until the member has stopped."""
         return self._running
+
+    @property
+    def work_done(self) -> int:
+        """Calls of clients and entries applied, since its start."""
+        calls = sum(tally.started for tally in self._tallies.values())
+        return calls if self.server is None else calls + self.server.applied_index
 
     @property
     def client_urls(self) -> list[str]:
@@ -199,6 +207,7 @@ class Etcd:
         methods = build_methods(server)
         grpc = GrpcServer(methods, limits, slow_call=_log_slow_call)
         server.raft.turn_ended = grpc.flush
+        self._tallies = grpc.tallies
         self._inside = serve_inside(grpc)
         self._listeners.append(self._inside)
         http = client_handler(self.config, server, methods, grpc.tallies)
