@@ -9,7 +9,7 @@ SEEDS ?= 1..2000
 JOBS ?= 2
 WORKERS ?= 2
 
-.PHONY: run test cluster soak-cluster sim mutants check format bench bench-cluster proto sync clean
+.PHONY: run test cluster soak-cluster sim mutants check format bench bench-compare proto sync clean
 
 run: $(VENV)/.run   ## start a member on 127.0.0.1:2379 (clients) and :2380 (peers); ARGS="--flag=..." adds flags
 	exec $(BIN)/etcd $(ARGS)
@@ -41,11 +41,12 @@ format: $(VENV)/.dev ## put the sources into shape
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(VENV)/.dev ## put and get beside real etcd, with ratios
-	$(BIN)/python bench/first_light.py $(ARGS)
+bench: $(VENV)/.dev ## put and get beside real etcd, one member and three, within a minute
+	$(BIN)/python bench/compare.py --scale 0.2 --pairs 1 --store-pairs 0 --topologies one,three --fresh \
+	  --rows put-1,put-1000-leader,range-1-l,range-1000-l,range-1000-s --json build/bench.json $(ARGS)
 
-bench-cluster: $(VENV)/.dev ## the same with three members each
-	$(BIN)/python bench/cluster.py $(ARGS)
+bench-compare: $(VENV)/.dev ## the whole table of docs/performance.md, for hours; goes on where it was interrupted
+	$(BIN)/python bench/compare.py $(ARGS)
 
 proto: $(VENV)/.dev ## generate the protobuf modules anew
 	$(BIN)/python tools/gen_proto.py

@@ -12,7 +12,7 @@ from quorate.api.pb import rpc_pb2 as pb
 from quorate.client import methods
 from quorate.cmd.benchmark.fleet import LoadFailed
 from quorate.cmd.benchmark.plan import Plan
-from quorate.cmd.benchmark.process import open_wires
+from quorate.cmd.benchmark.process import CannotConnect, open_wires
 from quorate.cmd.benchmark.wire import ask
 from quorate.pkg.goflag import format_duration
 from quorate.transport.grpc import Status
@@ -73,8 +73,8 @@ async def _ask(plan: Plan, endpoint: str, request: Message) -> Any:
     method = methods.METHODS[type(request)]
     try:
         wires = await open_wires(replace(plan, endpoints=[endpoint], conns=1, clients=1, index=0, processes=1))
-    except (OSError, TimeoutError) as error:
-        raise LoadFailed(f"dial error: {str(error) or 'context deadline exceeded'}") from None
+    except CannotConnect as error:
+        raise LoadFailed(str(error)) from None
     try:
         return method.decode(await ask(wires[0], method.path, request.SerializeToString()))
     finally:

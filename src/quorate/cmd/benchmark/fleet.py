@@ -7,6 +7,7 @@ with Fleet(plan, processes=2) as fleet:      connections stand; nothing is measu
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import subprocess
 import sys
@@ -68,10 +69,7 @@ class Fleet:
 
     def run(self, progress: Progress | None = None) -> Outcome:
         """Let them go, wait for all."""
-        for child in self._children:
-            assert child.stdin is not None
-            child.stdin.write("\n")
-            child.stdin.flush()
+        self._say()
         told = [(0, 0) for _ in self._children]
         reports = []
         for number, child in enumerate(self._children):
@@ -83,6 +81,17 @@ class Fleet:
 
             reports.append(_next(child, "sections", hear))
         return _together(reports)
+
+    def stop(self) -> None:
+        """Have them begin no more requests; `run` then returns what was done. From a signal handler or any thread."""
+        self._say()
+
+    def _say(self) -> None:
+        for child in self._children:
+            assert child.stdin is not None
+            with contextlib.suppress(BrokenPipeError):
+                child.stdin.write("\n")
+                child.stdin.flush()
 
     def close(self) -> None:
         for child in self._children:

@@ -1,5 +1,7 @@
 """`etcd-benchmark`: from the command line to the report.
 
+Ctrl-C ends a run early: the report is of what was done.
+
 Exit codes: 0 when the run came to its end, errors of requests or not; 1 when it could not begin, or missed a goal that
 was set with --slo-throughput or --slo-latency; 255 for a command line that cannot be read.
 """
@@ -10,6 +12,7 @@ import asyncio
 import getpass
 import json
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -120,7 +123,11 @@ def _load(command: str, positional: list[str], settings: dict[str, Any]) -> Outc
     if command in ("range", "txn-mixed") and not settings["json"]:
         _print(f"bench with {'linearizable' if settings['consistency'] == 'l' else 'serializable'} range\n")
     with Fleet(plan, settings["processes"] or os.cpu_count() or 1) as fleet:
-        outcome = fleet.run(_progress_bar())
+        before = signal.signal(signal.SIGINT, lambda *_: fleet.stop())
+        try:
+            outcome = fleet.run(_progress_bar())
+        finally:
+            signal.signal(signal.SIGINT, before)
     if settings.get("check_hashkv"):
         settings["hash"] = asyncio.run(cluster.hash_of(plan))
     return outcome
@@ -178,6 +185,8 @@ def _report(command: str, settings: dict[str, Any], outcome: Outcome) -> int:
     else:
         titles = LATENCY_TITLES if command == "watch-latency" else TITLES
         for results, (text, _) in zip(outcome.sections, judged, strict=True):
+            if results.name not in titles and command == "watch":
+                continue  # its puts are told in JSON only
             if command == "txn-mixed":
                 _print(f"Total {results.name.title()} Ops: {len(results.seconds)}\nDetails:")
             _print(titles.get(results.name, ""))

@@ -1,6 +1,7 @@
 """One process of the load: a plan on its standard input, what it saw on its standard output, a JSON object a line.
 
-It says `ready` when its connections stand, and starts at the next line of its input, so that several start together.
+It says `ready` when its connections stand, and starts at the next line of its input, so that several start together;
+one more line, or the end of its input, has it begin no more requests and report what it has.
 """
 
 from __future__ import annotations
@@ -46,6 +47,10 @@ def say(**what: Any) -> None:
     sys.stdout.flush()
 
 
+class CannotConnect(Exception):
+    """No connections can be had; the text says why."""
+
+
 def ssl_context(plan: Plan) -> ssl.SSLContext:
     """Raises OSError, ssl.SSLError."""
     tls = Tls(plan.ca or None, plan.cert or None, plan.key or None, insecure_skip_verify=plan.insecure)
@@ -55,11 +60,19 @@ def ssl_context(plan: Plan) -> ssl.SSLContext:
 
 
 async def open_wires(plan: Plan) -> list[Wire]:
-    """Connections of this process; the k-th of all goes to endpoint k mod n. Raises OSError, ssl.SSLError."""
-    endpoints = parse_endpoints(plan.endpoints, bool(plan.ca or plan.cert))
-    context = ssl_context(plan) if any(endpoint.encrypted for endpoint in endpoints) else None
+    """Connections of this process; the k-th of all goes to endpoint k mod n. Raises CannotConnect."""
+    try:
+        endpoints = parse_endpoints(plan.endpoints, bool(plan.ca or plan.cert))
+        context = ssl_context(plan) if any(endpoint.encrypted for endpoint in endpoints) else None
+    except ValueError as error:
+        raise CannotConnect(str(error)) from None
+    except OSError as error:
+        raise CannotConnect(f"bad tls config: {error}") from None
     wires = [Wire(endpoints[k % len(endpoints)], context, plan.token) for k in plan.own_conns()]
-    await asyncio.gather(*(wire.connect(plan.dial_timeout) for wire in wires))
+    try:
+        await asyncio.gather(*(wire.connect(plan.dial_timeout) for wire in wires))
+    except (OSError, TimeoutError) as error:
+        raise CannotConnect(f"dial error: {str(error) or 'context deadline exceeded'}") from None
     return wires
 
 
@@ -67,14 +80,15 @@ async def run(plan: Plan) -> None:
     """The whole life of the process."""
     try:
         wires = await open_wires(plan)
-    except (OSError, TimeoutError) as error:
-        say(error=f"dial error: {str(error) or 'context deadline exceeded'}")
+    except CannotConnect as error:
+        say(error=str(error))
         return
     job = JOBS[plan.command](plan, wires)
     try:
         await job.prepare()
         say(ready=True)
         await asyncio.to_thread(sys.stdin.readline)
+        asyncio.get_running_loop().add_reader(sys.stdin.fileno(), _stop, job)
         gc.collect()
         gc.disable()
         progress = asyncio.create_task(_tell_progress(job.sections))
@@ -89,6 +103,12 @@ async def run(plan: Plan) -> None:
     say(sections=[_plain(section) for section in job.sections], cpu=cpu, wall=wall)
     for wire in wires:
         wire.close()
+
+
+def _stop(job: Job) -> None:
+    """The parent says stop, or is gone."""
+    asyncio.get_running_loop().remove_reader(sys.stdin.fileno())
+    job.stopped = True
 
 
 async def _tell_progress(sections: list[Section]) -> None:
@@ -117,7 +137,7 @@ def _pack(numbers: array[float]) -> str:
 
 
 def main() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent says stop
     uvloop.run(run(Plan.decode(sys.stdin.readline())))
 
 

@@ -7,6 +7,7 @@ import contextlib
 import random
 from collections.abc import Iterator
 from itertools import islice
+from math import inf
 from time import perf_counter
 from typing import Any
 
@@ -48,6 +49,8 @@ class Job:
         self.total = plan.share(self.settings.get("total", 0))
         self.sections = [Section("", self.total, plan.sample)]
         self.began = 0.0
+        self.stopped = False
+        """Set to begin no more requests."""
 
     async def prepare(self) -> None:
         """What is not measured."""
@@ -61,15 +64,10 @@ class Job:
         return Limiter(rate / self.plan.processes) if rate else None
 
     def in_time(self, source: Iterator[bytes]) -> Iterator[bytes]:
-        """The requests, as long as there is time."""
-        if not self.plan.seconds:
-            return source
-        return self._bounded(source)
-
-    def _bounded(self, source: Iterator[bytes]) -> Iterator[bytes]:
-        end = self.began + self.plan.seconds
+        """The requests, as long as there is time and nobody has said stop."""
+        end = self.began + (self.plan.seconds or inf)
         for request in source:
-            if perf_counter() > end:
+            if self.stopped or perf_counter() > end:
                 return
             yield request
 

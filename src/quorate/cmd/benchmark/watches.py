@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Iterator
 from time import perf_counter
 from typing import Any
@@ -118,8 +119,12 @@ class Watch(Watched):
         self._watchers = settings["streams"] * settings["watch_per_stream"]
         self._put_total: int = settings["put_total"]
         self._sent: list[float] = []
-        self.sections = [Section("create", self._watchers, plan.sample), Section("event", 0, plan.sample)]
+        self._watching: Counter[bytes] = Counter()
+        """Watchers of each key."""
+        self._creates = Section("create", self._watchers, plan.sample)
+        self._events = Section("event", 0, plan.sample)
         self._puts = Section("put", self._put_total, plan.sample)
+        self.sections = [self._creates, self._events, self._puts]
         size, space = settings["key_size"], settings["key_space_size"]
         names = zip(range(settings["watched_key_total"]), keys.numbers(settings, 0, 1), strict=False)
         self._names = [keys.numbered_key(number if space > 1 else n, size) for n, number in names]
@@ -130,22 +135,25 @@ class Watch(Watched):
             [names[(stream * per_stream + n) % len(names)] for n in range(per_stream)]
             for stream in range(self.settings["streams"])
         ]
-        of_key = dict.fromkeys(names, 0)
-        for name in (name for stream in watched for name in stream):
-            of_key[name] += 1
-        self._expected = sum(of_key[names[n % len(names)]] for n in range(self._put_total))
-        self.sections[1].total = self._expected
-        await self.open(watched, self._on_events, self.sections[0])
-        await self.put_all(self._requests(), self._puts, self.sections[1], self.settings["put_rate"])
+        self._watching = Counter(name for stream in watched for name in stream)
+        await self.open(watched, self._on_events, self._creates)
+        await self.put_all()
 
-    async def put_all(self, source: Iterator[bytes], puts: Section, events: Section, rate: int) -> None:
+    async def put_all(self) -> None:
         """Put, and wait for the events."""
+        events, puts = self._events, self._puts
+        self._expected = events.total = self._events_of(self._put_total)
         events.elapsed = -perf_counter()
-        await self.load(PUT, source, puts, rate)
-        self._expected -= sum(puts.tally.errors.values()) * (self._expected // max(1, puts.total))
+        await self.load(PUT, self._requests(), puts, self.settings["put_rate"])
+        made, failed = puts.tally.done, sum(puts.tally.errors.values())
+        self._expected = self._events_of(made) * (made - failed) // max(1, made)
         self.count(0)
         await self.all_seen()
         events.elapsed += perf_counter()
+
+    def _events_of(self, puts: int) -> int:
+        """How many events the first so many puts make."""
+        return sum(self._watching[self._names[n % len(self._names)]] for n in range(puts))
 
     def _requests(self) -> Iterator[bytes]:
         tail = keys.make_value(self.settings.get("val_size", 0))[NUMBER_BYTES:]
@@ -156,7 +164,7 @@ class Watch(Watched):
             yield request
 
     def _on_events(self, events: Any) -> None:
-        tally = self.sections[-1].tally
+        tally = self._events.tally
         known = len(self._sent)
         found = 0
         for event in events:
@@ -174,17 +182,15 @@ class WatchLatency(Watch):
         plan.settings.update(watched_key_total=1, key_space_size=1, sequential_keys=True)
         plan.settings["watch_per_stream"] = plan.settings["watchers_per_stream"]
         super().__init__(plan, wires)
-        self._created = self.sections[0]
-        self.sections = [self._puts, self.sections[1]]
+        self.sections = [self._puts, self._events]
 
     async def prepare(self) -> None:
         names = [self._names * self.settings["watch_per_stream"] for _ in range(self.settings["streams"])]
-        self._expected = self._watchers * self._put_total
-        self.sections[1].total = self._expected
-        await self.open(names, self._on_events, self._created)
+        self._watching = Counter({self._names[0]: self._watchers})
+        await self.open(names, self._on_events, self._creates)
 
     async def run(self) -> None:
-        await self.put_all(self._requests(), self._puts, self.sections[1], self.settings["put_rate"])
+        await self.put_all()
 
 
 class WatchGet(Watched):
