@@ -40,6 +40,7 @@ def main() -> None:
     if not options.report:
         book = Book(path, settings, options.fresh)
         book.content["versions"] = {side: version_of(side) for side in SIDES}
+        book.save()
         for pair in range(options.pairs):
             for name in options.topologies:
                 _requests(book, TOPOLOGIES[name], pair, options)

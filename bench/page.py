@@ -61,6 +61,8 @@ def write_page(path: Path, page: Path) -> None:
     content = json.loads(path.read_text())
     records = content["records"]
     lines = [*_head(content, path.name)]
+    if not records:
+        lines += ["", "Nothing has been measured yet."]
     for name, topology in TOPOLOGIES.items():
         if any(record["topology"] == name for record in records):
             lines += ["", f"## {str(topology)[:1].upper()}{str(topology)[1:]}", ""]

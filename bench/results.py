@@ -61,6 +61,10 @@ class Book:
         """Write one more down."""
         record = {"topology": topology, "row": row, "pair": pair, "side": side, **found}
         self.content["records"] = [old for old in self.records if _key(old) != _key(record)] + [record]
+        self.save()
+
+    def save(self) -> None:
+        """Replace the file as a whole."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         new = self.path.with_name(self.path.name + ".new")
         new.write_text(json.dumps(self.content, indent=1) + "\n")
