@@ -27,7 +27,9 @@ BASELINE = Path(__file__).with_name("baseline.json")
 VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 TOLERANCE = 0.05
 WHOLE_TOLERANCE = 0.08
-"""Of a whole member: how many requests share a turn of the loop depends on the disk."""
+"""Of a whole member: how many requests share a turn of the loop depends on the disk, and slow ones are logged."""
+WHOLE_TRIES = 3
+"""So the least of some runs is taken."""
 MAX_KEY_BYTES = 250.0
 KEYS = 20_000
 COUNTERS: dict[str, Callable[[Iterator[None]], int]] = {"calls": calls, "instructions": instructions}
@@ -37,7 +39,8 @@ COUNTERS: dict[str, Callable[[Iterator[None]], int]] = {"calls": calls, "instruc
 @pytest.mark.parametrize("counter", COUNTERS)
 def test_the_hot_path_costs_no_more_than_it_did(counter: str, name: str, tmp_path: Path) -> None:
     work: Work = WORKS[name]
-    count = round(COUNTERS[counter](work(tmp_path)) / UNITS, 2)
+    tries = WHOLE_TRIES if name.startswith("whole") else 1
+    count = min(round(COUNTERS[counter](work(tmp_path)) / UNITS, 2) for _ in range(tries))
     known = json.loads(BASELINE.read_text()) if BASELINE.exists() else {}
     if os.environ.get("QUORATE_GUARDS") == "record":
         known.setdefault(VERSION, {}).setdefault(name, {})[counter] = count

@@ -173,7 +173,7 @@ class Wire(asyncio.Protocol):
         self._transport = None
         status = Status(Code.UNAVAILABLE, f"error reading from server: {error or 'EOF'}")
         if self._ready is not None and not self._ready.done():
-            self._ready.set_exception(ConnectionResetError("the server speaks no HTTP/2, or asks for TLS"))
+            self._ready.set_exception(error or ConnectionResetError("the server speaks no HTTP/2, or asks for TLS"))
             return
         calls = list(self._calls.values())
         self._calls.clear()
