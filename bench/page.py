@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import statistics
 from pathlib import Path
 from typing import NamedTuple
 
@@ -103,7 +104,7 @@ def _picture(records: list[Record], name: str, title: str, path: Path, page: Pat
     for row in ROWS:
         found = _ratios(records, name, row)
         if found:
-            bars.append(Bar(row.title, sorted(found)[len(found) // 2], min(found), max(found)))
+            bars.append(Bar(row.title, statistics.median(found), min(found), max(found)))
     if not bars:
         return []
     image = path.with_name(f"{path.stem}-{name}.svg")
@@ -145,7 +146,7 @@ def _numbers(found: list[Record], spread: list[float]) -> str:
 def _spread(found: list[float]) -> str:
     if not found:
         return ""
-    middle = sorted(found)[len(found) // 2]
+    middle = statistics.median(found)
     return f"**{middle:.2f}**" + (f" ({min(found):.2f}–{max(found):.2f})" if len(found) > 1 else "")
 
 
@@ -200,13 +201,13 @@ def _promises(records: list[Record]) -> list[str]:
         found = ratios(real, ours, "ops")
         if found:
             title = next(row.title for row in ROWS if row.name == hold.row)
-            middle = sorted(found)[len(found) // 2]
+            middle = statistics.median(found)
             lines.append(f"| {title} | ≥ {hold.least:g} × | {_spread(found)} | {_yes(middle >= hold.least)} |")
     checks = [("memory with all keys", "memory", "rss_mb", 1.0), ("restart with all keys", "restart", "seconds", 1.0)]
     for title, row, what, most in checks:
         found = ratios(of(records, STORE, row, "etcd"), of(records, STORE, row, "quorate"), what)
         if found:
-            middle = sorted(found)[len(found) // 2]
+            middle = statistics.median(found)
             lines.append(f"| {title} | ≤ {most:g} × | {_spread(found)} | {_yes(middle <= most)} |")
     small, large = (of(records, STORE, f"growth-{size}", "quorate") for size in ("tenth", "full"))
     if small and large and median(small, "p99_ms"):
