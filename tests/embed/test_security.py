@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from cryptography import x509
 
-from quorate.cmd.etcd import _config
+from quorate.cmd.settings import read_settings
 from quorate.cmd.flags import build_flags
 from quorate.embed import Config, ConfigError
 from quorate.embed.security import Security
@@ -48,7 +48,8 @@ def warnings() -> Iterator[list[str]]:
 
 
 def given(*flags: str) -> Config:
-    return _config(build_flags().parse(flags))
+    known = build_flags()
+    return read_settings(known, known.parse(flags), {}).config
 
 
 def test_every_flag_reaches_its_side(authority: Authority, own: Issued) -> None:

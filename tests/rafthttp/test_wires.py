@@ -154,11 +154,10 @@ async def test_a_new_stream_takes_the_place_of_the_old_one() -> None:
 
 
 async def test_silent_members_are_dropped_and_living_ones_are_not(monkeypatch) -> None:  # type: ignore[no-untyped-def]
-    from quorate.rafthttp import inlet, outlet
+    from quorate.rafthttp import outlet
 
     monkeypatch.setattr(outlet, "HEARTBEAT", 0.05)
-    monkeypatch.setattr(inlet, "SILENCE", 0.3)
-    one, two = Wires(1), Wires(2)
+    one, two = Wires(1, read_timeout=0.3), Wires(2, read_timeout=0.3)
     async with running(one, two):
         since = one.transport.active_since(2)
         await asyncio.sleep(0.6)
@@ -209,8 +208,7 @@ async def test_a_socket_that_takes_nothing_for_too_long_is_closed(monkeypatch) -
     from quorate.rafthttp import outlet
 
     monkeypatch.setattr(outlet, "HEARTBEAT", 0.05)
-    monkeypatch.setattr(outlet, "SILENCE", 0.3)
-    one, two = Wires(1), Wires(2)
+    one, two = Wires(1, write_timeout=0.3), Wires(2, write_timeout=0.3)
     async with running(one, two):
         stream = next(s for s in two.client._open if "msgapp" in repr(getattr(s, "_request", "")))
         stream.transport.pause_reading()

@@ -66,8 +66,16 @@ class Wires:
     """One member. Its listener can be closed and opened again at the same port."""
 
     def __init__(
-        self, member_id: int, *, cluster_id: int = CLUSTER, version: str = "3.7.0", tls: Tls | None = None
+        self,
+        member_id: int,
+        *,
+        cluster_id: int = CLUSTER,
+        version: str = "3.7.0",
+        tls: Tls | None = None,
+        read_timeout: float = 5.0,
+        write_timeout: float = 5.0,
     ) -> None:
+        self.timeouts = {"read_timeout": read_timeout, "write_timeout": write_timeout}
         self.id = member_id
         self.host = Diary()
         self.tls = tls
@@ -85,6 +93,7 @@ class Wires:
             self.client,
             election_timeout=ELECTION_TIMEOUT,
             rng=random.Random(self.id),
+            **self.timeouts,
         )
         self.transport.start()
 

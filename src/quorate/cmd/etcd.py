@@ -19,16 +19,18 @@ from typing import Any
 import uvloop
 
 from quorate.cmd.flags import build_flags
+from quorate.cmd.settings import ConfigFileError, Settings, ShadowedVariable, read_settings
 from quorate.cmd.wakefulness import Wakefulness
 from quorate.embed import Config, ConfigError, Etcd
+from quorate.embed.config import DEFAULT_PEER_URL
 from quorate.pkg import jsonlog
-from quorate.pkg.goflag import FlagError, HelpRequested, variable_name
+from quorate.pkg.goflag import FlagError, FlagSet, HelpRequested
+from quorate.pkg.logrotate import parse_rotation
 from quorate.server import MemberRemoved
 from quorate.version import ETCD_VERSION, QUORATE_VERSION
 
 log = jsonlog.get_log("quorate.cmd.etcd")
 
-PREFIX = "ETCD"
 USAGE = """Usage:
 
   etcd [flags]
@@ -62,29 +64,40 @@ def run(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
     if given.pop("version", False):
         print(version_text())  # noqa: T201
         return 0
+    settings = _read(flags, given, environment)
+    if isinstance(settings, int):
+        return settings
+    config = settings.config
     try:
-        stood_in = flags.from_environment(environment, PREFIX)
-    except FlagError as err:
-        return _refuse(str(err))
-    config = _config({**stood_in, **given})
-    try:
-        jsonlog.configure(config.log_level, config.log_outputs)
-    except (ValueError, OSError) as err:
+        config.check_logging()
+        rotation = parse_rotation(config.log_rotation_config_json) if config.enable_log_rotation else None
+        jsonlog.configure(config.log_level, config.log_outputs, config.log_format, rotation, config.log_package_levels)
+    except (ConfigError, OSError) as err:
         return _refuse(str(err), 2 if "unrecognized level" in str(err) else 1)
-    if shadowed := sorted(variable_name(PREFIX, name) for name in stood_in.keys() & given.keys()):
-        log.fatal(
-            "conflicting environment variable is shadowed by corresponding command-line flag "
-            "(either unset environment variable or disable flag))",
-            environment_variable=shadowed[0],
-        )
-        return 1
-    _report_environment(flags.flags, stood_in, environment)
+    for line in settings.lines:
+        line.write(log)
     return _start(config, arguments)
 
 
-def _config(values: Mapping[str, Any]) -> Config:
-    """Settings from flag values; a flag that has left its experiment behind is known by both names."""
-    return Config(**{name.removeprefix("experimental-").replace("-", "_"): value for name, value in values.items()})
+def _read(flags: FlagSet, given: Mapping[str, Any], environment: Mapping[str, str]) -> Settings | int:
+    """The settings, or the exit code when there are none; then why is told."""
+    try:
+        return read_settings(flags, given, environment)
+    except ShadowedVariable as err:
+        jsonlog.configure("info", ["default"])
+        log.fatal(
+            "conflicting environment variable is shadowed by corresponding command-line flag "
+            "(either unset environment variable or disable flag))",
+            environment_variable=str(err),
+        )
+        return 1
+    except ConfigFileError as err:
+        if not err.plain:
+            return _refuse(str(err), err.code)
+        print(err, file=sys.stderr)  # noqa: T201
+        return err.code
+    except (FlagError, ConfigError) as err:
+        return _refuse(str(err))
 
 
 def version_text() -> str:
@@ -102,22 +115,8 @@ def version_text() -> str:
 def _refuse(text: str, code: int = 1) -> int:
     """Say why the member will not start, as a log line, and give the exit code."""
     jsonlog.configure("info", ["default"])
-    log.fatal("failed to verify flags", error=text)
+    log.warn("failed to verify flags", error=text)
     return code
-
-
-def _report_environment(known: Mapping[str, Any], used: Mapping[str, Any], environment: Mapping[str, str]) -> None:
-    variables = {variable_name(PREFIX, name) for name in known}
-    for name in used:
-        variable = variable_name(PREFIX, name)
-        log.info(
-            "recognized and used environment variable",
-            variable_name=variable,
-            variable_value=environment[variable],
-        )
-    for variable, value in environment.items():
-        if variable.startswith(PREFIX + "_") and variable not in variables:
-            log.warn("unrecognized environment variable", environment_variable=f"{variable}={value}")
 
 
 def _start(config: Config, arguments: Sequence[str]) -> int:
@@ -125,8 +124,26 @@ def _start(config: Config, arguments: Sequence[str]) -> int:
     try:
         return uvloop.run(_serve(config))
     except ConfigError as err:
-        log.fatal("failed to verify flags", error=str(err))
+        log.warn("failed to verify flags", error=str(err))
+        for hint in _hints(config, str(err)):
+            log.warn(hint)
         return 1
+
+
+def _hints(config: Config, error: str) -> list[str]:
+    """What may have been forgotten, where it was the members that did not fit together."""
+    if "--advertise-client-urls is required" in error:
+        return ["advertise client URLs are not set"]
+    if "initial-cluster" not in error and "initial cluster" not in error:
+        return []
+    hints = []
+    if not config.initial_cluster:
+        hints.append("forgot to set --initial-cluster?")
+    if config.initial_advertise_peer_urls == [DEFAULT_PEER_URL]:
+        hints.append("forgot to set --initial-advertise-peer-urls?")
+    if not config.discovers:
+        hints.append("discovery is not set: neither --discovery-srv nor --discovery-token and --discovery-endpoints")
+    return hints
 
 
 async def _serve(config: Config) -> int:

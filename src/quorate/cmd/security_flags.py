@@ -38,5 +38,9 @@ def add_security(flags: FlagSet) -> None:
     flags.section("Security")
     for name, parse, usage in _TEXT:
         flags.add(name, parse, getattr(default, name.replace("-", "_")), usage)
-    for name in ("peer-skip-client-san-verification", "experimental-peer-skip-client-san-verification"):
-        flags.add(name, parse_bool, False, "Take members from other addresses than their certificates name.")
+    flags.add(
+        "peer-skip-client-san-verification",
+        parse_bool,
+        False,
+        "Take members from other addresses than their certificates name.",
+    )

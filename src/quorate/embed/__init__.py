@@ -18,7 +18,8 @@ what a process has but once: signals, the garbage collector, where log lines go.
 """
 
 from quorate.embed.cluster import Cluster
-from quorate.embed.config import Config, ConfigError
+from quorate.embed.config import Config
+from quorate.embed.errors import ConfigError
 from quorate.embed.member import Etcd
 from quorate.embed.running import RunningCluster, RunningEtcd, start, start_cluster
 

@@ -10,10 +10,11 @@ import socket
 from quorate.pkg.urls import host_port, unix_path
 
 
-def bind(url: str) -> socket.socket:
+def bind(url: str, *, reuse_port: bool = False) -> socket.socket:
     """A listening socket at the host and port of `url`, or at its path. Raises OSError in the words of the listen call.
 
-    At a path, what another member has left behind is replaced; one that is served is not.
+    With `reuse_port` others that say so too may listen at the same port. At a path, what another member has left
+    behind is replaced; one that is served is not.
     """
     path = unix_path(url)
     if path is None:
@@ -21,7 +22,7 @@ def bind(url: str) -> socket.socket:
         if host == "localhost":
             host = "127.0.0.1"
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        return _bind(family, (host, port), f"tcp {host}:{port}")
+        return _bind(family, (host, port), f"tcp {host}:{port}", reuse_port)
     with contextlib.suppress(FileNotFoundError, ConnectionRefusedError), socket.socket(socket.AF_UNIX) as probe:
         probe.connect(path)
         raise OSError(errno.EADDRINUSE, f"listen unix {path}: bind: address already in use")
@@ -39,10 +40,12 @@ def release(url: str, bound: socket.socket) -> None:
             os.unlink(path)
 
 
-def _bind(family: int, where: tuple[str, int] | str, words: str) -> socket.socket:
+def _bind(family: int, where: tuple[str, int] | str, words: str, reuse_port: bool = False) -> socket.socket:
     bound = socket.socket(family, socket.SOCK_STREAM)
     if family != socket.AF_UNIX:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if reuse_port:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     try:
         bound.bind(where)
         bound.listen()

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, overload
 
-from quorate.embed.config import ConfigError
+from quorate.embed.errors import ConfigError
 from quorate.embed.member import MEMORY_SEGMENT_BYTES, Etcd
 from quorate.embed.memory_dir import MemoryDirectory
 from quorate.server.world import World

@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from ipaddress import ip_address
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from quorate.auth import DEFAULT_TOKEN_TTL, InvalidAuthOptions, SignedTokens, TokenOptions, parse_token_options
 from quorate.auth.token_options import SIMPLE
+from quorate.embed.discovery_settings import DiscoverySettings
+from quorate.embed.errors import ConfigError
+from quorate.embed.features import ONE_WAY, Gates
+from quorate.embed.log_settings import LogSettings
 from quorate.membership import parse_initial_cluster
 from quorate.pkg import urls
-from quorate.pkg.goflag import parse_duration
-from quorate.pkg.jsonlog import LEVELS, get_log
+from quorate.pkg.goflag import format_duration, parse_duration
+from quorate.pkg.jsonlog import get_log
 from quorate.server import ServerConfig
-from quorate.server.config import DEFAULT_CATCHUP_ENTRIES, DEFAULT_SNAPSHOT_COUNT
+from quorate.server.config import (
+    COMPACTION_BATCH_LIMIT,
+    COMPACTION_SLEEP_INTERVAL,
+    DEFAULT_CATCHUP_ENTRIES,
+    DEFAULT_SNAPSHOT_COUNT,
+)
 from quorate.storage.backend import BATCH_INTERVAL, BATCH_LIMIT
 from quorate.transport.tls import TlsError, check_versions
 from quorate.version import ETCD_VERSION
@@ -22,22 +34,22 @@ log = get_log(__name__)
 DEFAULT_NAME = "default"
 DEFAULT_PEER_URL = "http://localhost:2380"
 DEFAULT_CLIENT_URL = "http://localhost:2379"
+PROGRESS_INTERVAL = 600.0
 MIN_PROGRESS_INTERVAL = 0.1
 """Seconds; shorter intervals between idle notifications of watchers are raised to this."""
 MAX_ELECTION_MS = 50_000
+UNLIMITED_STREAMS = 2**32 - 1
+MIN_RAFT_TIMEOUT = 5.0
+"""Seconds; shorter ones of --raft-read-timeout and --raft-write-timeout are raised to this."""
 HOLDABLE = ("3.5", "3.6")
 """Older releases that a member can take part as."""
 MAX_RECOMMENDED_QUOTA = 8 * 1024**3
 MAX_RECOMMENDED_REQUEST = 10 * 1024**2
 
 
-class ConfigError(Exception):
-    """Settings that no member can run with; the text says which and why."""
-
-
-@dataclass(slots=True)
-class Config:
-    """Settings of one member. Times are in the unit of the flag: heartbeat and election in ms, batch interval in s."""
+@dataclass
+class Config(DiscoverySettings, LogSettings):
+    """Settings of one member. Times are in the unit of the flag: heartbeat and election in ms, others in s."""
 
     name: str = DEFAULT_NAME
     data_dir: str = ""
@@ -70,12 +82,23 @@ class Config:
     backend_batch_limit: int = 0
     max_txn_ops: int = 128
     max_request_bytes: int = 1_572_864
+    max_concurrent_streams: int = UNLIMITED_STREAMS
+    grpc_keepalive_min_time: float = 5.0
+    grpc_keepalive_interval: float = 7200.0
+    grpc_keepalive_timeout: float = 20.0
+    socket_reuse_port: bool = False
+    raft_read_timeout: float = MIN_RAFT_TIMEOUT
+    raft_write_timeout: float = MIN_RAFT_TIMEOUT
+    compaction_batch_limit: int = 0
+    compaction_sleep_interval: float = 0.0
+    downgrade_check_time: float = 5.0
+    bootstrap_defrag_threshold_megabytes: int = 0
+    memory_mlock: bool = False
+    """For the command: it is the whole process that is locked."""
+    feature_gates: dict[str, bool] = field(default_factory=dict)
     auto_compaction_mode: str = "periodic"
     auto_compaction_retention: str = "0"
-    logger: str = "zap"
-    log_level: str = "info"
-    log_outputs: list[str] = field(default_factory=lambda: ["default"])
-    watch_progress_notify_interval: float = 600.0
+    watch_progress_notify_interval: float = 0.0
     warning_apply_duration: float = 0.1
     warning_unary_request_duration: float = 0.3
     auth_token: str = "simple"
@@ -114,8 +137,11 @@ class Config:
 
     def check(self) -> None:
         """Raises ConfigError at the first rule that is broken, in etcd's order and words."""
-        self._check_logging()
+        self.check_logging()
         self._check_urls()
+        if self.initial_cluster_state not in ("new", "existing"):
+            raise ConfigError(f'unexpected clusterState "{self.initial_cluster_state}"')
+        self.check_discovery(self.initial_cluster)
         if self.heartbeat_interval == 0:
             raise ConfigError("--heartbeat-interval must be >0 (set to 0ms)")
         if self.election_timeout == 0:
@@ -133,22 +159,18 @@ class Config:
         if self.listen_client_urls != [DEFAULT_CLIENT_URL] and self.advertise_client_urls is None:
             raise ConfigError("--advertise-client-urls is required when --listen-client-urls is set explicitly")
         if self.auto_compaction_mode not in ("periodic", "revision"):
+            if not self.auto_compaction_mode:
+                raise ConfigError("undefined auto-compaction-mode")
             raise ConfigError(f'unknown auto-compaction-mode "{self.auto_compaction_mode}"')
+        Gates(self.feature_gates)
+        if self.compact_hash_check_time <= 0:
+            raise ConfigError(
+                f"--compact-hash-check-time must be >0 (set to {format_duration(self.compact_hash_check_time)})"
+            )
         try:
             check_versions(self.tls_min_version, self.tls_max_version, self.cipher_suites)
         except TlsError as err:
             raise ConfigError(str(err)) from None
-
-    def _check_logging(self) -> None:
-        if self.logger != "zap":
-            removed = self.logger == "capnslog"
-            raise ConfigError(
-                "--logger=capnslog is removed in v3.5" if removed else f'unknown logger option "{self.logger}"'
-            )
-        if self.log_level not in LEVELS:
-            raise ConfigError(f'unrecognized level: "{self.log_level}"')
-        if "default" in self.log_outputs and len(self.log_outputs) > 1:
-            raise ConfigError('multi logoutput for "default" is not supported yet')
 
     def _check_urls(self) -> None:
         try:
@@ -171,6 +193,8 @@ class Config:
         """Checked settings for the server. Raises ConfigError."""
         self.check()
         self.warn()
+        gates = Gates(self.feature_gates)
+        corrupt_check, compact_check = gates.said("InitialCorruptCheck"), gates.said("CompactHashCheck")
         return ServerConfig(
             name=self.name,
             data_dir=self.directory(),
@@ -195,7 +219,9 @@ class Config:
             max_request_bytes=self.max_request_bytes,
             auto_compaction_mode=self.auto_compaction_mode,
             auto_compaction_retention=self._retention(),
-            watch_progress_interval=max(self.watch_progress_notify_interval, MIN_PROGRESS_INTERVAL),
+            watch_progress_interval=max(
+                self.watch_progress_notify_interval or PROGRESS_INTERVAL, MIN_PROGRESS_INTERVAL
+            ),
             warning_apply_duration=self.warning_apply_duration,
             warning_unary_request_duration=self.warning_unary_request_duration,
             auth_token=self._token_options(),
@@ -206,12 +232,33 @@ class Config:
             strict_reconfig_check=self.strict_reconfig_check,
             initial_election_tick_advance=self.initial_election_tick_advance,
             force_new_cluster=self.force_new_cluster,
-            initial_corrupt_check=self.initial_corrupt_check,
+            initial_corrupt_check=self.initial_corrupt_check if corrupt_check is None else corrupt_check,
             corrupt_check_time=self.corrupt_check_time,
-            compact_hash_check=self.compact_hash_check_enabled,
+            compact_hash_check=self.compact_hash_check_enabled if compact_check is None else compact_check,
             compact_hash_check_time=self.compact_hash_check_time,
             client_cert_auth=self.client_cert_auth,
+            compaction_batch_limit=self.compaction_batch_limit or COMPACTION_BATCH_LIMIT,
+            compaction_sleep_interval=self.compaction_sleep_interval or COMPACTION_SLEEP_INTERVAL,
+            downgrade_check_time=self.downgrade_check_time,
+            bootstrap_defrag_bytes=self.bootstrap_defrag_threshold_megabytes << 20,
+            raft_read_timeout=_raised("raft-read-timeout", self.raft_read_timeout),
+            raft_write_timeout=_raised("raft-write-timeout", self.raft_write_timeout),
+            lease_checkpoints=gates.enabled("LeaseCheckpoint"),
+            not_serving_on_defrag=gates.enabled("StopGRPCServiceOnDefrag"),
+            priority_requests=gates.enabled("PriorityRequest"),
+            peer_local_address=self._local_address() if gates.enabled("SetMemberLocalAddr") else "",
         )
+
+    def _local_address(self) -> str:
+        """The first advertised address that this machine could call others from; empty if there is none."""
+        for url in self.initial_advertise_peer_urls:
+            with suppress(ValueError):
+                address = ip_address(urlsplit(url).hostname or "")
+                if not address.is_loopback and not address.is_unspecified:
+                    log.info("setting member local address", local_address=str(address))
+                    return str(address)
+        log.warn("no member local address is set: none of the advertised peer URLs has a suitable one")
+        return ""
 
     def _token_options(self) -> TokenOptions:
         try:
@@ -238,6 +285,9 @@ class Config:
             log.warn("exceeded recommended request limit", max_request_bytes=self.max_request_bytes)
         if self.auth_token == SIMPLE:
             log.warn("simple token is not cryptographically signed")
+        for gate in ONE_WAY:
+            if Gates(self.feature_gates).said(gate) is False:
+                log.info("feature gate makes no difference here: there is one way, that of true", gate=gate)
         if self.unsafe_no_fsync:
             log.warn("fsync is off: acknowledged writes are lost when this machine loses power")
 
@@ -285,6 +335,12 @@ class Config:
         except ValueError:
             pass
         raise ConfigError(f'error parsing CompactionRetention: time: invalid duration "{text}"')
+
+
+def _raised(flag: str, seconds: float) -> float:
+    if seconds < MIN_RAFT_TIMEOUT:
+        log.info(f"--{flag} is raised to its minimum", given=format_duration(seconds), minimum="5s")
+    return max(seconds, MIN_RAFT_TIMEOUT)
 
 
 def _mismatch(name: str, configured: list[str], advertised: list[str]) -> None:

@@ -10,7 +10,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from quorate.embed.config import Config, ConfigError
+from quorate.embed.config import Config
+from quorate.embed.errors import ConfigError
 from quorate.embed.ports import is_free
 
 NOWHERE = "http://in-process:0"

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from quorate.embed.binding import bind, release
 from quorate.embed.client_http import client_handler
 from quorate.embed.config import DEFAULT_NAME, Config
+from quorate.embed.grpc_limits import grpc_limits
 from quorate.embed.keywords import config_of
 from quorate.embed.memory_dir import MemoryDirectory
 from quorate.embed.ports import endpoint, is_free, settle, with_port
@@ -29,7 +30,7 @@ from quorate.etcdhttp import PeerHandler, streamed_paths
 from quorate.pkg.jsonlog import get_log
 from quorate.server import Server, ServerConfig
 from quorate.server.world import World
-from quorate.transport.grpc import Channel, ChannelLimits, Context, GrpcServer, ServerLimits
+from quorate.transport.grpc import Channel, ChannelLimits, Context, GrpcServer
 from quorate.transport.grpc.tally import MethodTally
 from quorate.transport.memory import PEER_NAME, connect
 from quorate.transport.mux import Listener, serve, serve_inside
@@ -201,11 +202,9 @@ class Etcd:
         self, server: Server, security: Security, clients: list[socket.socket], web_only: list[socket.socket]
     ) -> None:
         settings = server.config
-        limits = ServerLimits(
-            max_receive_message=settings.max_message_bytes, slow_unary=settings.warning_unary_request_duration
-        )
         methods = build_methods(server)
-        grpc = GrpcServer(methods, limits, slow_call=_log_slow_call)
+        limits, http2 = grpc_limits(self.config, settings)
+        grpc = GrpcServer(methods, limits, http2=http2, slow_call=_log_slow_call)
         server.raft.turn_ended = grpc.flush
         self._tallies = grpc.tallies
         self._inside = serve_inside(grpc)
@@ -287,7 +286,7 @@ class Etcd:
             self.config = settle(config, self._hold)
 
     def _hold(self, url: str) -> str:
-        bound = bind(url)
+        bound = bind(url, reuse_port=self.config.socket_reuse_port)
         url = with_port(url, bound.getsockname()[1])
         self._sockets.append((url, bound))
         self._held[url] = bound
@@ -296,7 +295,7 @@ class Etcd:
     def _bind(self, url: str) -> socket.socket:
         if (held := self._held.pop(url, None)) is not None:
             return held
-        bound = bind(url)
+        bound = bind(url, reuse_port=self.config.socket_reuse_port)
         self._sockets.append((url, bound))
         return bound
 

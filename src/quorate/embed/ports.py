@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from urllib.parse import urlsplit, urlunsplit
 
-from quorate.embed.config import Config, ConfigError
+from quorate.embed.config import Config
+from quorate.embed.errors import ConfigError
 
 Hold = Callable[[str], str]
 

@@ -39,6 +39,10 @@ class FlagSet:
 
     def __init__(self) -> None:
         self.flags: dict[str, Flag] = {}
+        self.removed: dict[str, str] = {}
+        """What to use now, by the name of a flag that older releases had. Who gives such a flag is told."""
+        self.ignored: set[str] = set()
+        """Words that are taken like booleans and mean nothing any more. They are given back as None."""
         self._section = ""
 
     def section(self, title: str) -> None:
@@ -58,15 +62,22 @@ class FlagSet:
             name, equals, text = word.removeprefix("-").removeprefix("-").partition("=")
             if name in ("h", "help"):
                 raise HelpRequested
+            if name in self.ignored:
+                given[name] = None
+                continue
             flag = self.flags.get(name)
             if flag is None:
-                raise FlagError(f"flag provided but not defined: -{name}")
+                hint = f" ({self.removed[name]})" if name in self.removed else ""
+                raise FlagError(f"flag provided but not defined: -{name}{hint}")
             given[name] = _value(flag, text if equals else None, words)
         return given
 
     def from_environment(self, environment: Mapping[str, str], prefix: str) -> dict[str, Any]:
         """Values of the flags whose variable is set and not empty. Raises FlagError."""
         found: dict[str, Any] = {}
+        for name, hint in self.removed.items():
+            if environment.get(variable := variable_name(prefix, name)):
+                raise FlagError(f"{variable} has no meaning any more ({hint})")
         for flag in self.flags.values():
             variable = variable_name(prefix, flag.name)
             text = environment.get(variable, "")
@@ -114,6 +125,8 @@ def show(value: Any) -> str:
     """A value as Go prints it."""
     if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, dict):
+        return ",".join(f"{name}={show(item)}" for name, item in value.items())
     if isinstance(value, (list, tuple)):
         return ",".join(str(item) for item in value)
     return format_duration(value) if isinstance(value, Duration) else str(value)
@@ -153,6 +166,14 @@ def parse_uint(text: str) -> int:
     if text.startswith("-"):
         raise ValueError("parse error")
     return parse_int(text)
+
+
+def parse_uint32(text: str) -> int:
+    """A non-negative 32-bit integer."""
+    value = parse_uint(text)
+    if value >= 2**32:
+        raise ValueError("value out of range")
+    return value
 
 
 def one_of(*words: str) -> Parser:

@@ -35,6 +35,18 @@ def parse_origins(text: str) -> list[str]:
     return [ANY] if text.strip() in ("", ANY) else parse_urls(text)
 
 
+def parse_locations(text: str) -> list[str]:
+    """The http and https URLs of a comma-separated list, paths and all; none in an empty one. Raises ValueError."""
+    found = [item.strip() for item in text.split(",") if item.strip()]
+    for url in found:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https"):
+            raise ValueError(f"URL scheme must be http, https, unix, or unixs: {url}")
+        if not parts.hostname:
+            raise ValueError(f"URL must have a host: {url}")
+    return found
+
+
 def _check(url: str) -> str:
     parts = urlsplit(url)
     scheme, colon, rest = url.partition(":")

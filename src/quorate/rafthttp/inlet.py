@@ -8,7 +8,7 @@ from collections.abc import Callable
 from quorate.pkg.jsonlog import get_log
 from quorate.rafthttp.errors import Refused, RemoteProtocolError, RemovedFromCluster
 from quorate.rafthttp.headers import INCOMPATIBLE_VERSION, is_of_cluster, parse_version, stream_headers
-from quorate.rafthttp.limits import REDIAL, SILENCE
+from quorate.rafthttp.limits import REDIAL
 from quorate.rafthttp.link import Link
 from quorate.rafthttp.streams import Decoder, title_of
 from quorate.transport.http1_client import ClientStream, HttpError
@@ -124,10 +124,11 @@ class Inlet:
     async def _end_of(self, ended: asyncio.Future[Exception | None]) -> Exception | None:
         """What the stream ends with; silence ends it too."""
         while True:
+            patience = self._link.wiring.read_timeout
             quiet = self._loop.time() - self._heard
-            if quiet >= SILENCE:
+            if quiet >= patience:
                 return TimeoutError("i/o timeout")
-            done, _ = await asyncio.wait([ended], timeout=SILENCE - quiet)
+            done, _ = await asyncio.wait([ended], timeout=patience - quiet)
             if done:
                 return ended.result()
 

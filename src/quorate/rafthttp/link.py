@@ -11,6 +11,7 @@ from quorate.api.raftpb import Message
 from quorate.pkg.jsonlog import get_log
 from quorate.rafthttp.errors import RemovedFromCluster
 from quorate.rafthttp.host import Host, Identity
+from quorate.rafthttp.limits import SILENCE
 from quorate.transport.http1_client import HttpClient
 
 log = get_log(__name__)
@@ -39,7 +40,7 @@ class Wiring:
 
     `receive` takes the raft messages that come in; `removed` is told when a member says that this one is out of the
     cluster; `spawn` runs a task that ends with the wires; `patience` is how many seconds a member may take to answer a
-    request for a stream.
+    request for a stream, `read_timeout` and `write_timeout` how many a stream may bring or take nothing.
     """
 
     loop: asyncio.AbstractEventLoop
@@ -50,6 +51,8 @@ class Wiring:
     removed: Callable[[], None]
     spawn: Callable[[Coroutine[Any, Any, Any]], asyncio.Task[Any]]
     patience: float
+    read_timeout: float = SILENCE
+    write_timeout: float = SILENCE
 
 
 class Link:

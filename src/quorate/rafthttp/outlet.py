@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 
 from quorate.api.raftpb import Message
 from quorate.pkg.jsonlog import get_log
-from quorate.rafthttp.limits import HEARTBEAT, HELD_BYTES, HELD_MESSAGES, HELD_POLL, SILENCE
+from quorate.rafthttp.limits import HEARTBEAT, HELD_BYTES, HELD_MESSAGES, HELD_POLL
 from quorate.rafthttp.link import Link
 from quorate.rafthttp.streams import Blocks, Encoder, title_of
 from quorate.transport.body import BodyWriter
@@ -119,7 +119,7 @@ class Outlet:
         pending = body.pending
         if not pending or self._written - pending > self._taken:
             self._taken, self._taken_at = self._written - pending, now
-        elif now - self._taken_at > SILENCE:
+        elif now - self._taken_at > self._link.wiring.write_timeout:
             self._link.down("heartbeat", title_of(self._name), "the socket takes nothing")
             self._gone(body)
             return

@@ -10,7 +10,7 @@ from quorate.api.raftpb import Message, MessageType
 from quorate.pkg.jsonlog import get_log
 from quorate.rafthttp.handlers import Handlers
 from quorate.rafthttp.host import Host, Identity
-from quorate.rafthttp.limits import DIAL_TIMEOUT, PROBE_INTERVAL, REMOTES_LIMIT
+from quorate.rafthttp.limits import DIAL_TIMEOUT, PROBE_INTERVAL, REMOTES_LIMIT, SILENCE
 from quorate.rafthttp.link import Counters, Link, Wiring
 from quorate.rafthttp.messages import is_sound
 from quorate.rafthttp.peer import Peer, Remote
@@ -40,7 +40,8 @@ class Dice(Protocol):
 class Transport:
     """Everything between this member and the others; belongs to one event loop.
 
-    `client` and whoever listens for `handle` are the caller's to close. `election_timeout` is in seconds.
+    `client` and whoever listens for `handle` are the caller's to close. `election_timeout` is in seconds, and so
+    is how long a stream may bring nothing (`read_timeout`), or take nothing.
     """
 
     def __init__(
@@ -52,6 +53,8 @@ class Transport:
         *,
         election_timeout: float,
         rng: Dice,
+        read_timeout: float = SILENCE,
+        write_timeout: float = SILENCE,
     ) -> None:
         self._loop = loop
         self._rng = rng
@@ -63,7 +66,18 @@ class Transport:
         self._stopped = False
         self._is_removed = False
         patience = DIAL_TIMEOUT + election_timeout
-        self._wiring = Wiring(loop, identity, host, client, self.receive, self._removed, self._spawn, patience)
+        self._wiring = Wiring(
+            loop,
+            identity,
+            host,
+            client,
+            self.receive,
+            self._removed,
+            self._spawn,
+            patience,
+            read_timeout,
+            write_timeout,
+        )
         self._handlers = Handlers(identity, host, self)
 
     # Life.

@@ -34,6 +34,8 @@ from quorate.server.world import World
 from quorate.storage import schema
 from quorate.storage.wal import WalWriter
 
+PRIORITY_KINDS = ("lease_revoke",)
+"""Requests that free what others wait for: with --feature-gates=PriorityRequest=true twice that gap is theirs."""
 MAX_APPLY_GAP = 5000
 """Entries that may be committed and not applied yet, before proposals are refused."""
 CATCH_UP_POLL = 0.005
@@ -157,7 +159,8 @@ class Agreement:
     def _entry_data(self, kind: str, body: bytes, caller: Caller) -> bytes:
         if self._stopping:
             raise errors.Stopped()
-        if self.node.raft.log.committed - self.applied_index > MAX_APPLY_GAP:
+        first = kind in PRIORITY_KINDS and self.config.priority_requests
+        if self.node.raft.log.committed - self.applied_index > MAX_APPLY_GAP * (1 + first):
             raise errors.TooManyRequests()
         data = encode_request(kind, body, self.next_id(), caller)
         if len(data) > self.config.max_request_bytes:

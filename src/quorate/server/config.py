@@ -12,6 +12,8 @@ from quorate.version import ETCD_VERSION
 
 DEFAULT_SNAPSHOT_COUNT = 10_000
 DEFAULT_CATCHUP_ENTRIES = 5_000
+COMPACTION_BATCH_LIMIT = 1000
+COMPACTION_SLEEP_INTERVAL = 0.01
 MESSAGE_OVERHEAD = 512 * 1024
 """Bytes that a message may be larger than the request it carries."""
 
@@ -67,6 +69,25 @@ class ServerConfig:
     bcrypt_cost: int = 10
     client_cert_auth: bool = False
     """Clients show certificates, whose common names are users to callers without a token."""
+    compaction_batch_limit: int = COMPACTION_BATCH_LIMIT
+    """Keys or rows that a compaction handles at a time."""
+    compaction_sleep_interval: float = COMPACTION_SLEEP_INTERVAL
+    """Seconds between two such batches."""
+    downgrade_check_time: float = 5.0
+    """Seconds between two looks at whether a downgrade has come to its end; 0 never looks."""
+    bootstrap_defrag_bytes: int = 0
+    """Defragment before serving if that frees so many; 0 never does."""
+    raft_read_timeout: float = 5.0
+    raft_write_timeout: float = 5.0
+    """Seconds that a stream between members may bring nothing, or take nothing, before it is dropped."""
+    lease_checkpoints: bool = True
+    """Note the time left of long leases in the log."""
+    not_serving_on_defrag: bool = False
+    """The gRPC health service says so while the database is defragmented."""
+    priority_requests: bool = False
+    """Revoking a lease is taken when other requests are already too many."""
+    peer_local_address: str = ""
+    """The address to call other members from; empty leaves it to the system."""
     unsafe_no_fsync: bool = False
     max_learners: int = 1
     release: str = ETCD_VERSION

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from quorate.api import errors
@@ -26,12 +27,21 @@ class Defragmenter:
     def __init__(self, server: Server) -> None:
         self._server = server
         self._running: asyncio.Future[None] | None = None
+        self._turned = asyncio.Event()
         self.seconds = Histogram(doubling(0.1, 13))
         """How long each took that came to its end."""
 
     @property
     def is_running(self) -> bool:
         return self._running is not None
+
+    async def turned(self) -> None:
+        """Return when one begins or ends."""
+        await self._turned.wait()
+
+    def _turn(self) -> None:
+        self._turned.set()
+        self._turned = asyncio.Event()
 
     async def defragment(self) -> None:
         """Return when the file is defragmented. It is, even if nobody waits any more.
@@ -40,8 +50,21 @@ class Defragmenter:
         """
         if self._running is None:
             self._running = asyncio.get_running_loop().create_future()
+            self._turn()
             self._server.spawn(self._run(self._running))
         await asyncio.shield(self._running)
+
+    async def defragment_at_start(self) -> None:
+        """Do so if it frees as much as was set for a start; one that fails keeps no member from serving."""
+        wanted, backend = self._server.config.bootstrap_defrag_bytes, self._server.backend
+        if not wanted:
+            return
+        freed = backend.size() - backend.size_in_use()
+        if freed < wanted:
+            log.info("skipping defragmentation", bytes_to_be_freed=freed, threshold_bytes=wanted)
+            return
+        with suppress(DefragmentError):  # it was logged
+            await self.defragment()
 
     async def _run(self, done: asyncio.Future[None]) -> None:
         try:
@@ -56,6 +79,7 @@ class Defragmenter:
             done.set_result(None)
         finally:
             self._running = None
+            self._turn()
             done.exception()  # nobody may be waiting
 
     async def _work(self) -> None:

@@ -28,18 +28,22 @@ class JobDropped(Exception):
 class Jobs:
     """Runs long jobs of the store one after the other: deleting, hashing."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, fail: Callable[[BaseException], None]) -> None:
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, fail: Callable[[BaseException], None], pause: float = BITE_PAUSE
+    ) -> None:
+        """`pause` is in seconds, between two bites of a job that nobody waits for."""
         self._loop = loop
         self._fail = fail
+        self._pause = pause
         self._jobs: deque[tuple[Job, asyncio.Future[Any], float]] = deque()
         self._stopped = False
         self._next_bite: asyncio.Handle | None = None
 
-    def submit(self, job: Job, pause: float = BITE_PAUSE) -> asyncio.Future[Any]:
+    def submit(self, job: Job, pause: float | None = None) -> asyncio.Future[Any]:
         """Start `job` behind those that run; the future gets what it returns with its last bite, and cancelling it
-        gives the job up. `pause` is in seconds: longer for what nobody waits for."""
+        gives the job up. `pause` is in seconds, for a job whose result is wanted."""
         done: asyncio.Future[Any] = self._loop.create_future()
-        self._jobs.append((job, done, pause))
+        self._jobs.append((job, done, self._pause if pause is None else pause))
         if len(self._jobs) == 1:
             self._next_bite = self._loop.call_soon(self._bite)
         return done

@@ -69,7 +69,12 @@ class Server(Agreement):
         Raises BootstrapError, WalError, BackendError, OSError.
         """
         world = world or World()
-        http = HttpClient(tls=tls, connect_timeout=config.dial_timeout, idle_per_origin=IDLE_CALLS)
+        http = HttpClient(
+            tls=tls,
+            connect_timeout=config.dial_timeout,
+            idle_per_origin=IDLE_CALLS,
+            local_address=config.peer_local_address,
+        )
         try:
             joined = None if has_log(config, world.files) else await look_around(config, http)
             return cls(config, loop, fail, world, http, joined)
@@ -95,7 +100,7 @@ class Server(Agreement):
             self._failed = self._closed = False
             self._tasks: set[asyncio.Task[Any]] = set()
             self.http = http
-            self.jobs = Jobs(loop, self.fail)
+            self.jobs = Jobs(loop, self.fail, config.compaction_sleep_interval)
             self.threads = ThreadPoolExecutor(1, "quorate-disk")
             """For calls that wait for the disk; the loop's own pool would outlive this member."""
             self.peers = Peers(self, http, () if joined is None else joined.members)
@@ -152,6 +157,7 @@ class Server(Agreement):
         await self.leadership.known()
         if self.config.initial_corrupt_check:
             await self.corruption.check_at_start()
+        await self.defragmenter.defragment_at_start()
         await self.versions.publish()
         self.spawn(self.versions.watch_for_ever())
         self.spawn(self.corruption.run_for_ever())

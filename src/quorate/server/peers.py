@@ -51,6 +51,8 @@ class Peers:
             self,
             http,
             election_timeout=config.election_timeout,
+            read_timeout=config.raft_read_timeout,
+            write_timeout=config.raft_write_timeout,
             rng=server.world.rng,
         )
         self._remotes = list(remotes)

@@ -8,6 +8,7 @@ Raft begins behind the last entry whose effects the backend has, so no entry is 
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
@@ -17,7 +18,7 @@ from quorate.api.internal import decode_request
 from quorate.api.raftpb import ConfChange, Entry, EntryType, Snapshot, decode_conf_change
 from quorate.apply import Alarms, Applied, Applier, Quota
 from quorate.auth import AuthStore, SimpleTokens
-from quorate.lease import Lessor
+from quorate.lease import CHECKPOINT_INTERVAL, Lessor
 from quorate.membership import check_not_above
 from quorate.pkg.jsonlog import get_log
 from quorate.raft import RawNode, Role
@@ -50,9 +51,14 @@ class State:
     ) -> None:
         self.backend = booted.backend
         self.cluster = booted.cluster
-        self.lessor = Lessor(self.backend, min_ttl=config.min_lease_ttl, retry_interval=config.request_timeout)
+        self.lessor = Lessor(
+            self.backend,
+            min_ttl=config.min_lease_ttl,
+            retry_interval=config.request_timeout,
+            checkpoint_interval=CHECKPOINT_INTERVAL if config.lease_checkpoints else math.inf,
+        )
         self.lessor.restore()
-        self.store = WatchableStore(self.backend, self.lessor)
+        self.store = WatchableStore(self.backend, self.lessor, compaction_batch_limit=config.compaction_batch_limit)
         self.store.restore()
         log.info("kvstore restored", current_rev=self.store.revision, compact_rev=self.store.compacted_revision)
         self.alarms = Alarms(schema.AlarmRecords(self.backend))

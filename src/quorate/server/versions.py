@@ -103,7 +103,12 @@ class Versions:
             while True:
                 self.follow()
                 await self._look_after_version()
-                await self._wait(MONITOR_INTERVAL)
+                await self._wait(self._interval())
+
+    def _interval(self) -> float:
+        """Seconds to the next look: while a downgrade goes on, as often as was asked for."""
+        seconds = self._server.config.downgrade_check_time
+        return seconds if seconds > 0 and self._server.cluster.downgrade.enabled else MONITOR_INTERVAL
 
     def follow(self) -> None:
         """Bring the database to the rules of the cluster version, once that is a real decision."""
@@ -190,7 +195,8 @@ class Versions:
         downgrade = server.cluster.downgrade
         current = None if server.cluster.version is None else parse_version(server.cluster.version)
         try:
-            if downgrade.enabled and all(release == parse_version(downgrade.target) for release in found.values()):
+            there = downgrade.enabled and all(release == parse_version(downgrade.target) for release in found.values())
+            if there and server.config.downgrade_check_time > 0:
                 log.info("the cluster has been downgraded", cluster_version=downgrade.target)
                 await self.cancel_downgrade()
                 return

@@ -32,13 +32,20 @@ __all__ = ["ClientStream", "HttpClient", "HttpError", "HttpReply"]
 class HttpClient:
     """Calls to any number of origins. Constructing does no I/O; belongs to the event loop of its first call.
 
-    https needs `tls`, http does not look at it. `connect_timeout` is in seconds, TLS handshake and all.
+    https needs `tls`, http does not look at it. `connect_timeout` is in seconds, TLS handshake and all. Calls come from
+    `local_address`, an IP address of this machine, if one is given.
     """
 
     def __init__(
-        self, *, tls: ClientTls | None = None, connect_timeout: float, idle_per_origin: int = IDLE_PER_ORIGIN
+        self,
+        *,
+        tls: ClientTls | None = None,
+        connect_timeout: float,
+        idle_per_origin: int = IDLE_PER_ORIGIN,
+        local_address: str = "",
     ) -> None:
         self._tls = tls
+        self._from = (local_address, 0) if local_address else None
         self._connect_timeout = connect_timeout
         self._idle_per_origin = idle_per_origin
         self._idle: dict[_Origin, list[ClientConnection]] = {}
@@ -168,7 +175,9 @@ class HttpClient:
                     connection = await self._connect_encrypted(origin, protocol)
                 else:
                     loop = asyncio.get_running_loop()
-                    _, connection = await loop.create_connection(protocol, origin.host, origin.port)
+                    _, connection = await loop.create_connection(
+                        protocol, origin.host, origin.port, local_addr=self._from
+                    )
         except UnicodeError as error:
             raise HttpError(f"no host: {origin.host}") from error
         assert isinstance(connection, ClientConnection | ClientStream)
@@ -185,7 +194,12 @@ class HttpClient:
             raise HttpError(f"no TLS context for https://{origin.authority}")
         loop = asyncio.get_running_loop()
         transport, silent = await loop.create_connection(
-            _Silent, origin.host, origin.port, ssl=self._tls.context(), server_hostname=origin.host
+            _Silent,
+            origin.host,
+            origin.port,
+            ssl=self._tls.context(),
+            server_hostname=origin.host,
+            local_addr=self._from,
         )
         try:
             self._tls.check(transport.get_extra_info("ssl_object"))

@@ -37,7 +37,7 @@ def build_methods(server: Server) -> Mapping[str, Method]:
     """Every method this member answers, by full name."""
     door = Door(server)
     kv, watch, lease = KV(server, door), Watch(server, door), Lease(server, door)
-    cluster, maintenance, health = Cluster(server, door), Maintenance(server, door), Health()
+    cluster, maintenance, health = Cluster(server, door), Maintenance(server, door), Health(server)
     rules = _Rules(server)
 
     def unary(request: type[Message], handle: UnaryHandler) -> Unary:
