@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from cryptography import x509
 
-from quorate.cmd.settings import read_settings
 from quorate.cmd.flags import build_flags
+from quorate.cmd.settings import read_settings
 from quorate.embed import Config, ConfigError
 from quorate.embed.security import Security
 from quorate.testing.certificates import Authority, Issued

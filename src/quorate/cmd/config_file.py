@@ -112,7 +112,7 @@ def _parse(text: str) -> Mapping[Any, Any]:
         line = (err.problem_mark.line + 1) if err.problem_mark is not None else 0
         raise ConfigFileError(f"error converting YAML to JSON: yaml: line {line}: {err.problem}") from None
     except (yaml.YAMLError, ValueError, RecursionError) as err:
-        raise ConfigFileError(f"error converting YAML to JSON: yaml: {err}") from None
+        raise ConfigFileError(f"error converting YAML to JSON: yaml: {' '.join(str(err).split())}") from None
     if found is None:
         return {}
     if not isinstance(found, dict):
@@ -158,9 +158,9 @@ def _value(flag: Flag, path: str, value: Any) -> Any:
     if flag.parse in (parse_int, parse_uint, parse_uint32):
         return _integer(flag, value, field)
     if flag.name in _LISTS or (flag.name in _TEXTS_OR_LISTS and isinstance(value, list)):
-        if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        if not isinstance(value, list):
             return _refuse(value, field + "[]string")
-        return list(value)
+        return [item if isinstance(item, str) else _refuse(item, field + "string") for item in value]
     if not isinstance(value, str):
         return _refuse(value, field + "string", " (put it in quotes)")
     return _parsed(flag, value)

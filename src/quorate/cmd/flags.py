@@ -6,7 +6,7 @@ from quorate.cmd.discovery_flags import add_discovery
 from quorate.cmd.older_flags import add_older
 from quorate.cmd.security_flags import add_security
 from quorate.embed import Config
-from quorate.embed.config import DEFAULT_CLIENT_URL
+from quorate.embed.config import DEFAULT_CLIENT_URL, DEFAULT_PEER_URL
 from quorate.embed.features import parse_gates
 from quorate.pkg.goflag import (
     Duration,
@@ -151,7 +151,9 @@ def _add_clustering(flags: FlagSet) -> None:
         "Peer URLs that the rest of the cluster reaches this member by.",
     )
     flags.add("advertise-client-urls", parse_urls, [DEFAULT_CLIENT_URL], "Client URLs to tell others.")
-    flags.add("initial-cluster", parse_string, default.initial_cluster, "Members to start with, name=url,...")
+    flags.add(
+        "initial-cluster", parse_string, f"{default.name}={DEFAULT_PEER_URL}", "Members to start with, name=url,..."
+    )
     flags.add("initial-cluster-state", one_of("new", "existing"), "new", "Whether to start or to join a cluster.")
     flags.add("initial-cluster-token", parse_string, default.initial_cluster_token, "Keeps clusters apart.")
     flags.add(

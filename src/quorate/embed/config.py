@@ -26,7 +26,7 @@ from quorate.server.config import (
     DEFAULT_SNAPSHOT_COUNT,
 )
 from quorate.storage.backend import BATCH_INTERVAL, BATCH_LIMIT
-from quorate.transport.tls import TlsError, check_versions
+from quorate.transport.tls import TlsError, check_versions, known_cipher_suites
 from quorate.version import ETCD_VERSION
 
 log = get_log(__name__)
@@ -169,6 +169,7 @@ class Config(DiscoverySettings, LogSettings):
             )
         try:
             check_versions(self.tls_min_version, self.tls_max_version, self.cipher_suites)
+            known_cipher_suites(self.cipher_suites)
         except TlsError as err:
             raise ConfigError(str(err)) from None
 

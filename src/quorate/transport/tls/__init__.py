@@ -17,7 +17,7 @@ session without one, all checks but that of the CA are made again, and a new CA 
 """
 
 from quorate.transport.tls.acceptor import Acceptor
-from quorate.transport.tls.settings import TlsError, TlsSettings, check_versions
+from quorate.transport.tls.settings import TlsError, TlsSettings, check_versions, known_cipher_suites
 from quorate.transport.tls.sides import ClientTls, ServerTls
 
 __all__ = [
@@ -27,4 +27,5 @@ __all__ = [
     "TlsError",
     "TlsSettings",
     "check_versions",
+    "known_cipher_suites",
 ]
