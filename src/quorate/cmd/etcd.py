@@ -19,6 +19,7 @@ from typing import Any
 import uvloop
 
 from quorate.cmd.flags import build_flags
+from quorate.cmd.process import lock_memory, take_name, tell_service_manager
 from quorate.cmd.settings import ConfigFileError, Settings, ShadowedVariable, read_settings
 from quorate.cmd.wakefulness import Wakefulness
 from quorate.embed import Config, ConfigError, Etcd
@@ -46,6 +47,7 @@ USAGE = """Usage:
 
 def main() -> None:
     """Entry point of the console script."""
+    take_name()
     sys.exit(run(sys.argv[1:], os.environ))
 
 
@@ -122,6 +124,12 @@ def _refuse(text: str, code: int = 1) -> int:
 def _start(config: Config, arguments: Sequence[str]) -> int:
     log.info("Running: ", args=["etcd", *arguments])
     try:
+        if config.memory_mlock:
+            lock_memory()
+    except OSError as err:
+        log.fatal("failed to start etcd", error=str(err))
+        return 1
+    try:
         return uvloop.run(_serve(config))
     except ConfigError as err:
         log.warn("failed to verify flags", error=str(err))
@@ -165,6 +173,7 @@ async def _serve(config: Config) -> int:
         return 1
     _calm_collector()
     wakefulness = Wakefulness(lambda: member.work_done) if config.keep_processors_awake else None
+    tell_service_manager("READY=1", os.environ)
     received: asyncio.Future[Any] = asyncio.ensure_future(signals.get())
     await asyncio.wait((received, member.failed), return_when=asyncio.FIRST_COMPLETED)
     if wakefulness is not None:
@@ -179,6 +188,7 @@ async def _serve(config: Config) -> int:
         return 1
     ended_by: signal.Signals = received.result()
     log.info("received signal; shutting down", signal=ended_by.name)
+    tell_service_manager("STOPPING=1", os.environ)
     for caught in (signal.SIGINT, signal.SIGTERM):
         loop.remove_signal_handler(caught)
         signal.signal(caught, signal.SIG_DFL)  # a second signal kills

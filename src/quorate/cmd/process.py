@@ -1,0 +1,59 @@
+"""What the process of a member tells the machine: its name, that it is ready, that its memory is to stay.
+
+Sources: prctl(2), mlockall(2), sd_notify(3).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import socket
+from collections.abc import Mapping
+
+from quorate.pkg.jsonlog import get_log
+
+log = get_log(__name__)
+
+NAME = "etcd"
+"""By which `pgrep`, `pidof` and `top` find a member, however it was started."""
+_PR_SET_NAME = 15
+_MCL_CURRENT, _MCL_FUTURE, _MCL_ONFAULT = 1, 2, 4
+NOTIFY_SOCKET = "NOTIFY_SOCKET"
+
+
+def take_name(name: str = NAME) -> None:
+    """Be called `name`; the command line stays as it is. Does nothing where there is no such call."""
+    call = getattr(ctypes.CDLL(None), "prctl", None)
+    if call is not None:
+        call(_PR_SET_NAME, name.encode(), 0, 0, 0)
+
+
+def lock_memory() -> None:
+    """Keep every page of this process in memory once it is there, those of files that are mapped too. Raises OSError.
+
+    Pages are not brought in for that: most of the space that the database may grow into is never used.
+    """
+    call = getattr(ctypes.CDLL(None, use_errno=True), "mlockall", None)
+    if call is None:
+        raise OSError("cannot lock memory: this system has no mlockall")
+    if call(_MCL_CURRENT | _MCL_FUTURE | _MCL_ONFAULT):
+        number = ctypes.get_errno()
+        raise OSError(number, f"cannot lock memory: {os.strerror(number)} (RLIMIT_MEMLOCK has to be unlimited)")
+    log.info("locked the memory of this process")
+
+
+def tell_service_manager(state: str, environment: Mapping[str, str]) -> bool:
+    """Send `state`, such as READY=1, to who asked for it by NOTIFY_SOCKET; whether that was done."""
+    path = environment.get(NOTIFY_SOCKET, "")
+    if not path:
+        return False
+    address = "\0" + path[1:] if path.startswith("@") else path
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
+            channel.connect(address)
+            channel.send(state.encode())
+    except OSError as err:
+        log.error("failed to notify systemd", error=str(err), notify_socket=path)
+        return False
+    log.info("notified the service manager", state=state)
+    return True
