@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import signal
 import socket
 import subprocess
 import time
@@ -131,3 +132,19 @@ def test_two_members_share_a_port_only_if_both_say_so(tmp_path: Path) -> None:
         other.spawn()
         assert other.wait_exit(SECONDS) == 1
         assert f"listen tcp 127.0.0.1:{port}: bind: address already in use" in other.log()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_member_that_waits_for_others_at_its_start_ends_by_the_signal_it_is_sent(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    member = MemberProcess(tmp_path / "m")
+    member.flags = [f"--initial-cluster=m0={member.peer_url},other=http://127.0.0.1:{free_port()}"]
+    member.spawn()
+    until(lambda: "starting etcd server" in member.log(), "does not start")
+    os.kill(member.pid, number)
+    assert member.wait_exit(5.0) == -number
+    member.flags = []
+    member.data_dir = tmp_path / "other"
+    with member:  # its ports and its lock are free
+        assert READY_LINE in member.log()

@@ -162,8 +162,16 @@ async def _serve(config: Config) -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, signals.put_nowait, number)
+    received: asyncio.Future[signal.Signals] = asyncio.ensure_future(signals.get())
+    starting = asyncio.ensure_future(member.start())
+    await asyncio.wait((received, starting), return_when=asyncio.FIRST_COMPLETED)
+    if not starting.done():  # it may wait for the other members, or for who knows them
+        starting.cancel()
+        with contextlib.suppress(asyncio.CancelledError, Exception):
+            await starting
+        return _end_by(received.result())
     try:
-        await member.start()
+        starting.result()
     except ConfigError:
         raise
     except Exception as err:
@@ -174,7 +182,6 @@ async def _serve(config: Config) -> int:
     _calm_collector()
     wakefulness = Wakefulness(lambda: member.work_done) if config.keep_processors_awake else None
     tell_service_manager("READY=1", os.environ)
-    received: asyncio.Future[Any] = asyncio.ensure_future(signals.get())
     await asyncio.wait((received, member.failed), return_when=asyncio.FIRST_COMPLETED)
     if wakefulness is not None:
         wakefulness.close()
@@ -186,17 +193,23 @@ async def _serve(config: Config) -> int:
         log.fatal("member stopped by an error", error=str(member.failed.exception()))
         await member.abort()
         return 1
-    ended_by: signal.Signals = received.result()
+    ended_by = received.result()
     log.info("received signal; shutting down", signal=ended_by.name)
     tell_service_manager("STOPPING=1", os.environ)
     for caught in (signal.SIGINT, signal.SIGTERM):
         loop.remove_signal_handler(caught)
         signal.signal(caught, signal.SIG_DFL)  # a second signal kills
     await member.stop()
+    return _end_by(ended_by)
+
+
+def _end_by(number: signal.Signals) -> int:
+    """End this process by the signal that it was sent; the exit code where that cannot be."""
     if os.getpid() == 1:
         return 0
-    os.kill(os.getpid(), ended_by)
-    return 128 + ended_by
+    signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
+    return 128 + number
 
 
 def _calm_collector() -> None:
