@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_address
@@ -297,7 +298,7 @@ class Config(DiscoverySettings, LogSettings):
         advertised = sorted(self.initial_advertise_peer_urls)
         if self.initial_cluster:
             text = self.initial_cluster
-        elif self.name == DEFAULT_NAME:
+        elif self.name == DEFAULT_NAME and not self.discovers:
             text = f"{DEFAULT_NAME}={DEFAULT_PEER_URL}"
         else:
             text = ",".join(f"{self.name}={url}" for url in advertised)
@@ -305,11 +306,11 @@ class Config(DiscoverySettings, LogSettings):
             cluster = parse_initial_cluster(text)
         except ValueError as err:
             raise ConfigError(f"error setting up initial cluster: {err}") from None
-        if self._has_log():
+        if self.has_log():
             return cluster  # who the members are is in there
         if self.name not in cluster:
             raise ConfigError(f'couldn\'t find local name "{self.name}" in the initial cluster configuration')
-        if sorted(cluster[self.name]) != advertised:
+        if sorted(cluster[self.name]) != advertised and not _same_places(cluster[self.name], advertised):
             _mismatch(self.name, sorted(cluster[self.name]), advertised)
         return cluster
 
@@ -321,7 +322,8 @@ class Config(DiscoverySettings, LogSettings):
             raise ConfigError(f"--hold-version={self.hold_version} is none of {', '.join(HOLDABLE)}")
         return self.hold_version + ".0"
 
-    def _has_log(self) -> bool:
+    def has_log(self) -> bool:
+        """Whether the member has run before, so that nobody need tell it who the others are."""
         directory = Path(self.wal_dir) if self.wal_dir else self.directory() / "member" / "wal"
         return directory.is_dir() and any(directory.glob("*.wal"))
 
@@ -342,6 +344,21 @@ def _raised(flag: str, seconds: float) -> float:
     if seconds < MIN_RAFT_TIMEOUT:
         log.info(f"--{flag} is raised to its minimum", given=format_duration(seconds), minimum="5s")
     return max(seconds, MIN_RAFT_TIMEOUT)
+
+
+def _same_places(urls: list[str], others: list[str]) -> bool:
+    """Whether each of `urls` leads where one of `others` leads, once names are resolved."""
+    places = [_places(url) for url in others]
+    return len(urls) == len(others) and all(any(_places(url) & place for place in places) for url in urls)
+
+
+def _places(url: str) -> set[tuple[str, str, int]]:
+    parts = urlsplit(url)
+    try:
+        found = socket.getaddrinfo(parts.hostname, parts.port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        return set()
+    return {(parts.scheme, str(at[0]), int(at[1])) for *_, at in found}
 
 
 def _mismatch(name: str, configured: list[str], advertised: list[str]) -> None:

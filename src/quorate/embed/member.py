@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from quorate.embed.binding import bind, release
 from quorate.embed.client_http import client_handler
 from quorate.embed.config import DEFAULT_NAME, Config
+from quorate.embed.discovery import discover
 from quorate.embed.grpc_limits import grpc_limits
 from quorate.embed.keywords import config_of
 from quorate.embed.memory_dir import MemoryDirectory
@@ -179,6 +180,9 @@ class Etcd:
         clients = [self._bind(url) for url in self.config.listen_client_urls]
         web_only = [self._bind(url) for url in self.config.listen_client_http_urls]
         self._log_start(settings)
+        if self.config.discovers and not self.config.has_log():
+            found = await discover(self.config)
+            settings = replace(settings, initial_cluster=found.initial_cluster, initial_cluster_token=found.token)
         door = _PeerDoor()
         for url, bound in zip(self.config.listen_peer_urls, peers, strict=True):
             tls = security.peer_listener(url)
