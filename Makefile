@@ -36,6 +36,7 @@ check: $(VENV)/.dev ## format, lint, types, floors, generated modules
 	$(BIN)/lint-imports
 	$(BIN)/python tools/gen_proto.py --check
 	$(BIN)/python tools/gen_sync.py --check
+	$(BIN)/python tools/gen_flags.py --check
 
 format: $(VENV)/.dev ## put the sources into shape
 	$(BIN)/ruff format .

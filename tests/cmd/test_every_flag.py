@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import subprocess
@@ -69,6 +70,15 @@ def test_the_help_of_real_etcd_names_no_flag_that_is_unknown_here() -> None:
             continue
         shown = show(flags[name].default)
         assert shown == ETCD_351_HELP.get(name, default), name
+
+
+def test_the_page_about_configuration_has_the_flags_that_there_are() -> None:
+    tools = Path(__file__).parent.parent.parent / "tools"
+    spec = importlib.util.spec_from_file_location("gen_flags", tools / "gen_flags.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert module.stale() == [], "run tools/gen_flags.py"
 
 
 def test_words_of_old_releases_are_taken_and_mean_nothing() -> None:

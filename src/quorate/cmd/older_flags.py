@@ -100,11 +100,11 @@ _NO_EFFECT: dict[str, str] = {
     **dict.fromkeys(_WITHOUT_TRACING, "tracing is off"),
     **dict.fromkeys((f"experimental-{name}" for name in _WITHOUT_TRACING), "tracing is off"),
 }
-_REMOVED = {
+REMOVED = {
     "ca-file": "removed in 3.4: use --trusted-ca-file and --client-cert-auth",
     "peer-ca-file": "removed in 3.4: use --peer-trusted-ca-file and --peer-client-cert-auth",
 }
-_IGNORED = (
+IGNORED = (
     "cluster-active-size",
     "cluster-remove-delay",
     "cluster-sync-interval",
@@ -144,8 +144,8 @@ def add_older(flags: FlagSet) -> None:
             flags.add(prefix + name, parse, default, "Without effect: tracing is not built.")
     for name, refused in _REFUSED.items():
         flags.add(name, refused.parse, refused.default, f"Not built: {refused.why}.")
-    flags.removed = dict(_REMOVED)
-    flags.ignored = set(_IGNORED)
+    flags.removed = dict(REMOVED)
+    flags.ignored = set(IGNORED)
 
 
 def _v2_deprecation(text: str) -> str:
@@ -180,7 +180,7 @@ def translate(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> Transla
     for name, why in _NO_EFFECT.items():
         if name in found and found.pop(name) != defaults[name]:
             done.notes.append((f"--{name} has no effect: {why}", {}))
-    for name in [name for name in found if name in _IGNORED]:
+    for name in [name for name in found if name in IGNORED]:
         del found[name]
         done.warnings.append(("flag is ignored: it means nothing any more", {"flag": f"--{name}"}))
     return done
