@@ -28,7 +28,7 @@ def test_version_and_help_end_well(capsys: pytest.CaptureFixture[str]) -> None:
         ("--pre-vote=maybe", 2, 'invalid boolean value "maybe" for -pre-vote: parse error'),
         ("--initial-cluster-state=foo", 2, 'invalid value "foo" for flag -initial-cluster-state: invalid value'),
         ("--listen-client-urls=ftp://x:1", 2, "URL scheme must be http, https, unix, or unixs: ftp://x:1"),
-        ("foo", 1, '"foo" is not a valid flag'),
+        ("foo", 1, '\\"foo\\" is not a valid flag'),
         ("--log-level=bad", 2, 'unrecognized level: \\"bad\\"'),
         ("--auth-token=bad", 1, "auth: invalid auth options"),
         ("--bcrypt-cost=-1", 2, 'invalid value "-1" for flag -bcrypt-cost: parse error'),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import shutil
 import signal
 import socket
 import subprocess
@@ -148,3 +149,20 @@ def test_a_member_that_waits_for_others_at_its_start_ends_by_the_signal_it_is_se
     member.data_dir = tmp_path / "other"
     with member:  # its ports and its lock are free
         assert READY_LINE in member.log()
+
+
+def test_all_threads_take_the_io_priority_that_the_process_is_given(tmp_path: Path) -> None:
+    ionice = shutil.which("ionice")
+    if ionice is None:
+        pytest.skip("no ionice")
+
+    def priority(task: int) -> str:
+        found = subprocess.run([ionice, "-p", str(task)], capture_output=True, text=True, timeout=10, check=True)
+        return found.stdout.strip()
+
+    with MemberProcess(tmp_path / "m") as member:
+        until(lambda: READY_LINE in member.log(), "does not serve")
+        subprocess.run([ionice, "-c2", "-n1", "-p", str(member.pid)], timeout=10, check=True)
+        tasks = [int(task) for task in os.listdir(f"/proc/{member.pid}/task")]
+        assert len(tasks) > 2, "the log and the database have threads"
+        until(lambda: {priority(task) for task in tasks} == {"best-effort: prio 1"}, "threads have other priorities")

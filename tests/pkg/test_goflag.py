@@ -41,6 +41,8 @@ def test_a_boolean_does_not_take_the_next_word(flags: FlagSet) -> None:
         (["--state", "old"], 'invalid value "old" for flag -state: invalid value'),
         (["--name"], "flag needs an argument: -name"),
         (["foo"], '"foo" is not a valid flag'),
+        (["-"], '"-" is not a valid flag'),
+        (["--", "version"], '"version" is not a valid flag'),
     ],
 )
 def test_what_cannot_be_read_is_named(flags: FlagSet, words: list[str], text: str) -> None:

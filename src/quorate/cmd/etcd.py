@@ -19,7 +19,7 @@ from typing import Any
 import uvloop
 
 from quorate.cmd.flags import build_flags
-from quorate.cmd.process import lock_memory, take_name, tell_service_manager
+from quorate.cmd.process import lock_memory, share_io_priority, take_name, tell_service_manager
 from quorate.cmd.settings import ConfigFileError, Settings, ShadowedVariable, read_settings
 from quorate.cmd.wakefulness import Wakefulness
 from quorate.embed import Config, ConfigError, Etcd
@@ -61,8 +61,10 @@ def run(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
         print(flags.usage())  # noqa: T201
         return 0
     except FlagError as err:
+        if "is not a valid flag" in str(err):
+            return _refuse(str(err))
         print(f"{err}\n{USAGE}", file=sys.stderr)  # noqa: T201
-        return 1 if "is not a valid flag" in str(err) else 2
+        return 2
     if given.pop("version", False):
         print(version_text())  # noqa: T201
         return 0
@@ -182,9 +184,11 @@ async def _serve(config: Config) -> int:
     _calm_collector()
     wakefulness = Wakefulness(lambda: member.work_done) if config.keep_processors_awake else None
     tell_service_manager("READY=1", os.environ)
+    sharing = asyncio.ensure_future(share_io_priority())
     await asyncio.wait((received, member.failed), return_when=asyncio.FIRST_COMPLETED)
     if wakefulness is not None:
         wakefulness.close()
+    sharing.cancel()
     if member.failed.done():
         received.cancel()
         if isinstance(member.failed.exception(), MemberRemoved):

@@ -1,12 +1,15 @@
-"""What the process of a member tells the machine: its name, that it is ready, that its memory is to stay.
+"""What the process of a member tells the machine: its name, that it is ready, that its memory is to stay; and
+what it hears from it: how urgent its reads and writes are.
 
-Sources: prctl(2), mlockall(2), sd_notify(3).
+Sources: prctl(2), mlockall(2), sd_notify(3), ioprio_set(2).
 """
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
 import os
+import platform
 import socket
 from collections.abc import Mapping
 
@@ -19,6 +22,11 @@ NAME = "etcd"
 _PR_SET_NAME = 15
 _MCL_CURRENT, _MCL_FUTURE, _MCL_ONFAULT = 1, 2, 4
 NOTIFY_SOCKET = "NOTIFY_SOCKET"
+IO_PRIORITY_SECONDS = 1.0
+"""Between two looks at the I/O priority of the process."""
+_IOPRIO_CALLS = {"x86_64": (252, 251), "aarch64": (31, 30)}
+"""Numbers of ioprio_get and ioprio_set, which the C library has no names for."""
+_IOPRIO_WHO_PROCESS = 1
 
 
 def take_name(name: str = NAME) -> None:
@@ -57,3 +65,30 @@ def tell_service_manager(state: str, environment: Mapping[str, str]) -> bool:
         return False
     log.info("notified the service manager", state=state)
     return True
+
+
+async def share_io_priority() -> None:
+    """Give all threads the I/O priority that somebody gives to the process, for as long as this runs.
+
+    `ionice -p` changes one thread, the first. The log is written by another.
+    """
+    numbers = _IOPRIO_CALLS.get(platform.machine())
+    if numbers is None:
+        return
+    call, (get, put) = ctypes.CDLL(None, use_errno=True).syscall, numbers
+    while True:
+        await asyncio.sleep(IO_PRIORITY_SECONDS)
+        wanted = call(get, _IOPRIO_WHO_PROCESS, os.getpid())
+        others = [task for task in _threads() if call(get, _IOPRIO_WHO_PROCESS, task) != wanted]
+        if wanted < 0 or not others:
+            continue
+        for task in others:
+            call(put, _IOPRIO_WHO_PROCESS, task, wanted)
+        log.info("all threads take the I/O priority of the process", io_class=wanted >> 13, level=wanted & 7)
+
+
+def _threads() -> list[int]:
+    try:
+        return sorted(map(int, os.listdir("/proc/self/task")))
+    except OSError:
+        return []

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from quorate.cmd.config_file import ConfigFileError, read_config_file
+from quorate.cmd.default_host import advertise_default_host
 from quorate.cmd.older_flags import translate
 from quorate.embed import Config
 from quorate.embed.config import DEFAULT_CLIENT_URL
@@ -84,6 +85,8 @@ def _build(flags: FlagSet, values: Mapping[str, Any]) -> tuple[Config, list[Line
     done.values.pop(CONFIG_FILE, None)
     config = Config(**{name.replace("-", "_"): value for name, value in done.values.items()})
     lines = [Line("warn", msg, fields) for msg, fields in done.warnings]
+    if (host := advertise_default_host(config)) is not None:
+        lines.append(Line("info", "detected default host for advertise", {"host": host}))
     return config, lines + [Line("info", msg, fields) for msg, fields in done.notes]
 
 

@@ -279,6 +279,8 @@ class Config(DiscoverySettings, LogSettings):
 
     def warn(self) -> None:
         """Log settings that work but that an operator should know about."""
+        if not self.snapshot_count:
+            log.info("snapshot count is 0: the default is used", used=DEFAULT_SNAPSHOT_COUNT)
         if not self.data_dir:
             log.warn("'data-dir' was empty; using default", data_dir=str(self.directory()))
         if self.quota_backend_bytes > MAX_RECOMMENDED_QUOTA:

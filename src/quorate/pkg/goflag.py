@@ -57,7 +57,12 @@ class FlagSet:
         given: dict[str, Any] = {}
         words = iter(arguments)
         for word in words:
-            if len(word) < 2 or word[0] != "-" or word == "--":
+            if word == "--":
+                word = next(words, "")
+                if not word:
+                    break
+                raise FlagError(f'"{word}" is not a valid flag')
+            if len(word) < 2 or word[0] != "-":
                 raise FlagError(f'"{word}" is not a valid flag')
             name, equals, text = word.removeprefix("-").removeprefix("-").partition("=")
             if name in ("h", "help"):
