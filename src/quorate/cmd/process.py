@@ -76,6 +76,7 @@ async def share_io_priority() -> None:
     if numbers is None:
         return
     call, (get, put) = ctypes.CDLL(None, use_errno=True).syscall, numbers
+    told = -1
     while True:
         await asyncio.sleep(IO_PRIORITY_SECONDS)
         wanted = call(get, _IOPRIO_WHO_PROCESS, os.getpid())
@@ -84,7 +85,9 @@ async def share_io_priority() -> None:
             continue
         for task in others:
             call(put, _IOPRIO_WHO_PROCESS, task, wanted)
-        log.info("all threads take the I/O priority of the process", io_class=wanted >> 13, level=wanted & 7)
+        if wanted != told:
+            told = wanted
+            log.info("all threads take the I/O priority of the process", io_class=wanted >> 13, level=wanted & 7)
 
 
 def _threads() -> list[int]:
