@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ import pytest
 from quorate.cmd.config_file import NO_KEYS, SECTIONS, ConfigFileError, read_config_file
 from quorate.cmd.flags import build_flags
 from quorate.cmd.settings import Settings, read_settings
-from quorate.pkg.goflag import parse_bool, parse_duration, parse_int, parse_uint, parse_uint32
+from quorate.pkg.goflag import parse_bool, parse_duration, parse_int, parse_uint, parse_uint32, show
+from quorate.testing.process import real_binary
 
 FLAGS = build_flags()
 
@@ -95,43 +97,45 @@ def test_a_file_with_a_key_of_every_kind_is_taken(tmp_path: Path) -> None:
     ]
 
 
-def test_every_flag_that_has_a_key_can_be_set_by_it_and_the_others_are_named_nowhere(tmp_path: Path) -> None:
-    """Each with its default, as the sample that etcd ships has them."""
-    lines, nested = [], {}
+def every_key() -> str:
+    """A file with every key there is, each with its default, as the sample that etcd ships has them."""
+    lines: list[str] = []
+    tree: dict[str, Any] = {name: name for name in FLAGS.flags if name not in NO_KEYS}
     for section, keys in SECTIONS.items():
-        where: dict[str, Any] = nested
+        where = tree
         for part in section.split("."):
             where = where.setdefault(part, {})
         where.update({key: name for key, name in keys.items() if name in FLAGS.flags})
-    assert {name for keys in SECTIONS.values() for name in keys.values()} - {"ca-file", "peer-ca-file"} <= set(
-        FLAGS.flags
-    )
 
     def put(keys: dict[str, Any], indent: str) -> None:
         for key, found in keys.items():
+            lines.append(f"{indent}{key}:" + ("" if isinstance(found, dict) else f" {yaml_default(found)}"))
             if isinstance(found, dict):
-                lines.append(f"{indent}{key}:")
                 put(found, indent + "  ")
-            else:
-                lines.append(f"{indent}{key}: {yaml_default(found)}")
 
-    put({name: name for name in FLAGS.flags if name not in NO_KEYS}, "")
-    put(nested, "")
-    found = read_config_file(write(tmp_path, "\n".join(lines)), FLAGS)
+    put(tree, "")
+    return "\n".join(lines) + "\n"
+
+
+def test_every_flag_has_a_key_but_those_that_etcd_has_none_for(tmp_path: Path) -> None:
+    assert {name for keys in SECTIONS.values() for name in keys.values()} <= {*FLAGS.flags, *FLAGS.removed}
+    found = read_config_file(write(tmp_path, every_key()), FLAGS)
     assert found.unknown == []
-    without_key = {
-        "config-file",
-        "version",
-        "client-crl-file",
-        "peer-crl-file",
-        "raft-read-timeout",
-        "raft-write-timeout",
-    }
-    assert set(found.values) == set(FLAGS.flags) - without_key
-    assert {name: value for name, value in found.values.items() if value != FLAGS.flags[name].default} == {
-        "log-package-levels": {},
-        "feature-gates": {},
-    } or all(value == FLAGS.flags[name].default for name, value in found.values.items())
+    keyless = {"config-file", "version", "client-crl-file", "peer-crl-file", "raft-read-timeout", "raft-write-timeout"}
+    assert set(found.values) == set(FLAGS.flags) - keyless
+    assert {name: FLAGS.flags[name].default for name in found.values} == found.values
+
+
+@pytest.mark.real
+def test_real_etcd_takes_the_same_file(tmp_path: Path) -> None:
+    """It reads all of it before it looks at the one value that it must not take."""
+    command = real_binary("etcd")
+    if command is None:
+        pytest.skip("no real etcd")
+    file = write(tmp_path, every_key() + "election-timeout: 50001\n")
+    ended = subprocess.run([command, "--config-file", file], capture_output=True, text=True, timeout=10, cwd=tmp_path)
+    assert ended.returncode == 1
+    assert "--election-timeout[50001ms] is too long" in ended.stderr
 
 
 def yaml_default(name: str) -> str:
@@ -144,7 +148,7 @@ def yaml_default(name: str) -> str:
         return str(flag.default)
     if name in ("log-outputs", "cipher-suites", "discovery-endpoints"):
         return "[" + ", ".join(flag.default) + "]"
-    return "'" + (",".join(flag.default) if isinstance(flag.default, (list, dict)) else flag.default) + "'"
+    return f"'{show(flag.default)}'"
 
 
 def test_the_file_alone_counts(tmp_path: Path) -> None:

@@ -169,3 +169,41 @@ def test_a_file_that_is_no_yaml_names_the_line(
     for code, text in (real(tmp_path, words, {}), ours(tmp_path, words, {}, capsys, monkeypatch)):
         assert code == 1
         assert text.startswith("error converting YAML to JSON: yaml: line ")
+
+
+def told(text: str) -> set[tuple[str, ...]]:
+    """What is said about variables."""
+    found = set()
+    for line in text.splitlines():
+        try:
+            fields = json.loads(line)
+        except ValueError:
+            continue
+        if "environment variable" in fields["msg"]:
+            rest = {name: value for name, value in fields.items() if name not in ("ts", "caller", "stacktrace")}
+            found.add(tuple(f"{name}={value}" for name, value in sorted(rest.items())))
+    return found
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {"ETCD_NAME": "q", "ETCD_NONSENSE": "1", "ETCD_ELECTION_TIMEOUT": "50001"},
+        {"ETCD_HEARTBEAT_INTERVAL": "7", "ETCD_HEARTBEAT": "7"},
+    ],
+    ids=["used", "shadowed"],
+)
+def test_what_is_said_about_variables(
+    environment: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = real_binary("etcd")
+    if command is None:
+        pytest.skip("no real etcd")
+    words = ["--heartbeat-interval=7"] if "ETCD_HEARTBEAT" in environment else []
+    known = {name: text for name, text in os.environ.items() if not name.startswith("ETCD_")}
+    ended = subprocess.run(
+        [command, *words], capture_output=True, text=True, timeout=10, cwd=tmp_path, env={**known, **environment}
+    )
+    monkeypatch.chdir(tmp_path)
+    assert etcd.run(words, environment) == ended.returncode == 1
+    assert told(capsys.readouterr().err) == told(ended.stderr) != set()
