@@ -62,6 +62,8 @@ def test_the_process_is_called_etcd_and_keeps_its_command_line(tmp_path: Path) -
         assert Path(f"/proc/{member.pid}/cmdline").read_bytes().split(b"\0")[:-1] == [
             word.encode() for word in member.argv()
         ]
+        if shutil.which("pgrep") is None:
+            pytest.skip("no pgrep")
         found = subprocess.run(["pgrep", "-x", "etcd"], capture_output=True, text=True, timeout=10, check=True)
         assert str(member.pid) in found.stdout.split()
 

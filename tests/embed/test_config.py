@@ -108,3 +108,18 @@ def test_retention_is_hours_durations_or_revisions(mode: str, text: str, retenti
 
 def test_a_snapshot_count_of_zero_is_the_default() -> None:
     assert Config(snapshot_count=0).server_config().snapshot_count == 10_000
+
+
+def test_names_and_addresses_of_one_place_fit_together() -> None:
+    made = Config(initial_cluster="default=http://localhost:2380", initial_advertise_peer_urls=[PEER]).server_config()
+    assert made.initial_cluster == {"default": ["http://localhost:2380"]}
+    assert "missing from" in refusal(
+        initial_cluster="default=http://localhost:2381", initial_advertise_peer_urls=[PEER]
+    )
+    assert "missing from" in refusal(
+        initial_cluster="default=https://localhost:2380", initial_advertise_peer_urls=[PEER]
+    )
+
+
+def test_a_cipher_suite_that_is_none_is_refused_whether_or_not_anything_is_encrypted() -> None:
+    assert refusal(cipher_suites=["foo"]) == 'unexpected TLS cipher suite "foo"'

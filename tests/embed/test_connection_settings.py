@@ -20,6 +20,7 @@ from quorate.transport.http2 import Connection
 from quorate.transport.http2.events import PingReceived, SettingsReceived
 
 CHECK = "/grpc.health.v1.Health/Check"
+WATCH = "/grpc.health.v1.Health/Watch"
 
 
 def limits(**settings: Any) -> tuple[Any, Any]:
@@ -81,6 +82,11 @@ async def test_a_member_announces_its_streams_and_pings_who_is_silent() -> None:
         peer.close()
 
 
+def status_of(reply: bytes | None) -> int:
+    assert reply is not None
+    return health_pb2.HealthCheckResponse.FromString(reply).status
+
+
 async def test_health_says_so_during_a_defragmentation_if_the_gate_is_open(monkeypatch: pytest.MonkeyPatch) -> None:
     serving, not_serving = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
     monkeypatch.setattr(defrag, "BITE_ROWS", 1)
@@ -90,8 +96,11 @@ async def test_health_says_so_during_a_defragmentation_if_the_gate_is_open(monke
             channel = member.channel()
 
             async def status(channel: Channel = channel) -> int:
-                return health_pb2.HealthCheckResponse.FromString(await channel.unary(CHECK, b"", timeout=5)).status
+                return status_of(await channel.unary(CHECK, b"", timeout=5))
 
+            watch = channel.stream(WATCH)
+            watch.send(b"")
+            told = [status_of(await watch.receive())]
             assert await status() == serving
             assert member.server is not None
             running = asyncio.ensure_future(member.server.defragmenter.defragment())
@@ -100,6 +109,10 @@ async def test_health_says_so_during_a_defragmentation_if_the_gate_is_open(monke
             assert await status() == during
             await running
             assert await status() == serving
+            if gate:
+                async with asyncio.timeout(5):
+                    told += [status_of(await watch.receive()), status_of(await watch.receive())]
+            assert told == ([serving, not_serving, serving] if gate else [serving])
             await channel.close()
 
 
