@@ -144,36 +144,77 @@ class _Prefixing:
 
     def __init__(self, below: Wire, prefix: bytes) -> None:
         self._below = below
-        self._prefix = prefix
-        self._cut = len(prefix)
+        self._names = Names(prefix)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._below, name)
 
     async def call(self, request: Any, **how: Any) -> Any:
-        prefixing = self._going_out.get(type(request))
-        if prefixing is not None:
+        if self._names.has_keys(request):
             copy = type(request)()
             copy.CopyFrom(request)
-            prefixing(self, copy)
+            self._names.put_on(copy)
             request = copy
         answer = await self._below.call(request, **how)
-        self._coming_in(answer)
+        self._names.take_off(answer)
         return answer
 
+
+class Names:
+    """The messages of a namespace, both ways: changed in place."""
+
+    def __init__(self, prefix: bytes) -> None:
+        self.prefix = prefix
+        self._cut = len(prefix)
+
+    def has_keys(self, request: Any) -> bool:
+        """Whether `put_on` knows where in a request there are keys."""
+        return type(request) in self._going_out
+
+    def put_on(self, request: Any) -> None:
+        """Give the keys of a request the prefix; one without keys stays as it is. Raises EmptyKey."""
+        going_out = self._going_out.get(type(request))
+        if going_out is not None:
+            going_out(self, request)
+
+    def take_off(self, answer: Any) -> None:
+        """Take the prefix from the keys of an answer, and leave out those of others."""
+        if isinstance(answer, pb.RangeResponse):
+            self.bare(answer.kvs)
+        elif isinstance(answer, pb.DeleteRangeResponse):
+            self.bare(answer.prev_kvs)
+        elif isinstance(answer, pb.PutResponse):
+            if answer.HasField("prev_kv"):
+                self.bare([answer.prev_kv])
+        elif isinstance(answer, pb.TxnResponse):
+            for op in answer.responses:
+                kind = op.WhichOneof("response")
+                if kind is not None:
+                    self.take_off(getattr(op, kind))
+        elif isinstance(answer, pb.LeaseTimeToLiveResponse):
+            own = [key[self._cut :] for key in answer.keys if key.startswith(self.prefix)]
+            del answer.keys[:]
+            answer.keys.extend(own)
+
+    def bare(self, kvs: Iterable[Any]) -> None:
+        """Take the prefix from the keys of these."""
+        for kv in kvs:
+            kv.key = kv.key[self._cut :]
+
     def _range(self, request: Any) -> None:
-        request.key, request.range_end = inside(self._prefix, request.key, request.range_end)
+        request.key, request.range_end = inside(self.prefix, request.key, request.range_end)
 
     def _put(self, request: pb.PutRequest) -> None:
-        request.key, _ = inside(self._prefix, request.key, b"")
+        request.key, _ = inside(self.prefix, request.key, b"")
 
     def _txn(self, request: pb.TxnRequest) -> None:
         for compare in request.compare:
             self._range(compare)
         for op in (*request.success, *request.failure):
             kind = op.WhichOneof("request")
-            inner = getattr(op, str(kind))
-            self._going_out[type(inner)](self, inner)
+            if kind is not None:
+                inner = getattr(op, kind)
+                self._going_out[type(inner)](self, inner)
 
     _going_out = {  # noqa: RUF012
         pb.RangeRequest: _range,
@@ -181,23 +222,3 @@ class _Prefixing:
         pb.PutRequest: _put,
         pb.TxnRequest: _txn,
     }
-
-    def _coming_in(self, answer: Any) -> None:
-        if isinstance(answer, pb.RangeResponse):
-            self._bare(answer.kvs)
-        elif isinstance(answer, pb.DeleteRangeResponse):
-            self._bare(answer.prev_kvs)
-        elif isinstance(answer, pb.PutResponse):
-            if answer.HasField("prev_kv"):
-                self._bare([answer.prev_kv])
-        elif isinstance(answer, pb.TxnResponse):
-            for op in answer.responses:
-                self._coming_in(getattr(op, str(op.WhichOneof("response"))))
-        elif isinstance(answer, pb.LeaseTimeToLiveResponse):
-            own = [key[self._cut :] for key in answer.keys if key.startswith(self._prefix)]
-            del answer.keys[:]
-            answer.keys.extend(own)
-
-    def _bare(self, kvs: Iterable[Any]) -> None:
-        for kv in kvs:
-            kv.key = kv.key[self._cut :]
