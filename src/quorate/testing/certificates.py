@@ -60,9 +60,12 @@ class Authority:
         begins: timedelta = -DAY,
         ends: timedelta = DAY,
     ) -> Issued:
-        """A certificate for `hosts`, for both ends of a connection, in files called `name`. Times count from now."""
+        """A certificate for `hosts`, for both ends of a connection, in files called `name`. Times count from now.
+
+        With `cn=""` it has no common name."""
         key = ec.generate_private_key(ec.SECP256R1())
-        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name if cn is None else cn)])
+        common = name if cn is None else cn
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common)] if common else [])
         usage = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH])
         builder = _builder(subject, key, begins, ends).issuer_name(self.subject).add_extension(usage, critical=False)
         issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key())
