@@ -42,6 +42,12 @@ USAGE = """Usage:
 
   etcd -h | --help
     Show the help information about etcd.
+
+  etcd gateway start [flags]
+    Carry TCP connections to the members of a cluster.
+
+  etcd grpc-proxy start [flags]
+    Serve the API for the members of a cluster, with watches, renewals and reads of many clients made one.
 """
 
 
@@ -53,6 +59,8 @@ def main() -> None:
 
 def run(arguments: Sequence[str], environment: Mapping[str, str]) -> int:
     """Run the command to its end; returns the exit code."""
+    if arguments[:1] in (["gateway"], ["grpc-proxy"]):
+        return _run_proxy(arguments[0], arguments[1:])
     flags = build_flags()
     try:
         given = flags.parse(arguments)
@@ -223,6 +231,16 @@ def _calm_collector() -> None:
     gc.freeze()
     gc.set_threshold(20_000, 50, 100)
     gc.enable()
+
+
+def _run_proxy(name: str, arguments: Sequence[str]) -> int:
+    if name == "gateway":
+        from quorate.cmd.gateway import run as run_gateway
+
+        return run_gateway(arguments)
+    from quorate.cmd.grpc_proxy import run as run_grpc_proxy
+
+    return run_grpc_proxy(arguments)
 
 
 if __name__ == "__main__":
