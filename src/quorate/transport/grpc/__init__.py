@@ -18,21 +18,27 @@ A call in HTTP/2 frames:
 - `methods` `heads`               what a server offers, what a request asks for
 - `edge` `flow` `keepalive`       what both ends do alike: writing, waiting, pinging
 - `connection` `unary` `stream` `server`   the server; `web_call` for what is not gRPC on a TLS port
-- `channel` `client` `exchange`   the client
+- `channel` `client` `exchange`   the client; `blocking` another one, without an event loop
 
 Sources: gRPC over HTTP/2 (PROTOCOL-HTTP2), gRPC status codes, proposals A8 and A9 (keepalive), A6 (transparent
 retry), RFC 9113.
 """
 
-from quorate.transport.grpc.channel import Channel, unix_socket
-from quorate.transport.grpc.connection import ServerConnection
-from quorate.transport.grpc.exchange import ClientStream
-from quorate.transport.grpc.limits import ChannelLimits, ServerLimits
-from quorate.transport.grpc.metadata import Metadata
-from quorate.transport.grpc.methods import Bidi, Context, Message, Method, Reply, ServerStreaming, Unary
-from quorate.transport.grpc.server import GrpcServer
-from quorate.transport.grpc.status import Status
-from quorate.transport.grpc.stream import Stream
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from quorate.transport.grpc.channel import Channel, unix_socket
+    from quorate.transport.grpc.connection import ServerConnection
+    from quorate.transport.grpc.exchange import ClientStream
+    from quorate.transport.grpc.limits import ChannelLimits, ServerLimits
+    from quorate.transport.grpc.metadata import Metadata
+    from quorate.transport.grpc.methods import Bidi, Context, Message, Method, Reply, ServerStreaming, Unary
+    from quorate.transport.grpc.server import GrpcServer
+    from quorate.transport.grpc.status import Status
+    from quorate.transport.grpc.stream import Stream
 
 __all__ = [
     "Bidi",
@@ -53,3 +59,32 @@ __all__ = [
     "Unary",
     "unix_socket",
 ]
+
+_ROOMS = {
+    "Bidi": "methods",
+    "Channel": "channel",
+    "ChannelLimits": "limits",
+    "ClientStream": "exchange",
+    "Context": "methods",
+    "GrpcServer": "server",
+    "Message": "methods",
+    "Metadata": "metadata",
+    "Method": "methods",
+    "Reply": "methods",
+    "ServerConnection": "connection",
+    "ServerLimits": "limits",
+    "ServerStreaming": "methods",
+    "Status": "status",
+    "Stream": "stream",
+    "Unary": "methods",
+    "unix_socket": "channel",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is asked for: a caller without an event loop does not wait for asyncio to be read."""
+    if name not in _ROOMS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    found = getattr(importlib.import_module(f"{__name__}.{_ROOMS[name]}"), name)
+    globals()[name] = found
+    return found

@@ -10,7 +10,6 @@ Source: gRPC over HTTP/2 protocol ("Length-Prefixed-Message").
 
 from __future__ import annotations
 
-import gzip
 import zlib
 from struct import Struct
 
@@ -32,7 +31,8 @@ def frame_gzip(message: bytes) -> bytes:
     """A message compressed, framed. An empty one is not compressed: there is nothing to gain."""
     if not message:
         return _PREFIX.pack(0, 0)
-    packed = gzip.compress(message, compresslevel=6, mtime=0)
+    packer = zlib.compressobj(6, wbits=31)
+    packed = packer.compress(message) + packer.flush()
     return _PREFIX.pack(1, len(packed)) + packed
 
 

@@ -5,7 +5,6 @@ Sources: gRPC over HTTP/2 protocol ("Responses", "HTTP2 Transport Mapping: Error
 
 from __future__ import annotations
 
-import asyncio
 from functools import lru_cache
 
 from quorate.api.errors import Code, EtcdError
@@ -38,9 +37,9 @@ def status_of(error: BaseException) -> tuple[Code, str] | None:
         return error.code, error.text
     if isinstance(error, Status):
         return error.code, error.message
-    if isinstance(error, asyncio.CancelledError):
-        return Code.CANCELLED, CANCELLED_TEXT
-    return None
+    from asyncio import CancelledError  # a caller without an event loop does not need it
+
+    return (Code.CANCELLED, CANCELLED_TEXT) if isinstance(error, CancelledError) else None
 
 
 OK_TRAILERS: Headers = ((b"grpc-status", b"0"),)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -51,8 +51,7 @@ INDEXED_VALUES = 8
 INDEXED_FIELD_BYTES = 512
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(NamedTuple):
     """What one connection grants its peer. Sizes in bytes."""
 
     #: Streams the peer may have open at once; more are answered REFUSED_STREAM (RFC 9113 §5.1.2).

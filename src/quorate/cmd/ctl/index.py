@@ -1,0 +1,49 @@
+"""Which commands there are: the words, the module that has it, and what it does in one line."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from quorate.cmd.ctl.flags import Flag
+    from quorate.cmd.ctl.run import Run
+
+
+class Command(NamedTuple):
+    """How a command is used, and what does it. `use` is the line after `etcdctl`, `[flags]` left out."""
+
+    use: str
+    run: Callable[[Run], None]
+    flags: tuple[Flag, ...] = ()
+    about: str = ""
+    """More than one line about it, for its help."""
+
+
+INDEX: dict[str, tuple[str, str]] = {
+    "del": ("kv", "Deletes a key or a range of keys [key, range_end)"),
+    "get": ("kv", "Gets a key or a range of keys"),
+    "help": ("help", "Explains a command"),
+    "put": ("kv", "Puts a key into the store"),
+    "version": ("help", "Prints which etcdctl this is"),
+}
+"""By words."""
+
+GROUPS: dict[str, tuple[str, str]] = {}
+"""Words that only lead to others: how they are used, and what about."""
+
+
+def children(path: str) -> list[str]:
+    """The words that may follow those of `path`, in order."""
+    start = f"{path} " if path else ""
+    return sorted({name[len(start) :].split(" ")[0] for name in INDEX if name.startswith(start)})
+
+
+def load(path: str) -> Command:
+    """The command of these words."""
+    import importlib
+
+    module = importlib.import_module(f"quorate.cmd.ctl.{INDEX[path][0]}")
+    command: Command = module.COMMANDS[path]
+    return command
