@@ -8,8 +8,6 @@ comes twice in a row if not. Values that change with every call stay out of the 
 
 from __future__ import annotations
 
-from hpack.table import HeaderTable
-
 from quorate.transport.http2.decoder import ENTRY_OVERHEAD
 from quorate.transport.http2.events import Headers
 from quorate.transport.http2.frames import END_HEADERS, END_STREAM, HEADERS
@@ -20,6 +18,7 @@ from quorate.transport.http2.limits import (
     INDEXED_PATHS,
     INDEXED_VALUES,
 )
+from quorate.transport.http2.tables import STATIC
 
 Field = tuple[bytes, bytes]
 
@@ -28,10 +27,10 @@ Encoded = tuple[Headers, bytes, bytes, bytes]
 
 _STATIC_FIELDS: dict[Field, int] = {}
 _STATIC_NAMES: dict[bytes, int] = {}
-for _index, _entry in enumerate(HeaderTable.STATIC_TABLE, 1):
+for _index, _entry in enumerate(STATIC, 1):
     _STATIC_FIELDS[_entry] = _index
     _STATIC_NAMES.setdefault(_entry[0], _index)
-_FIRST_DYNAMIC = len(HeaderTable.STATIC_TABLE) + 1
+_FIRST_DYNAMIC = len(STATIC) + 1
 
 #: Names whose values hardly ever repeat (an empty value does: `grpc-message` beside an OK).
 _VOLATILE = frozenset(
