@@ -103,7 +103,12 @@ def _version(run: Run) -> None:
     run.print(f"etcdctl version: {ETCD_VERSION}", f"API version: {API_VERSION}")
 
 
+def _options(run: Run) -> None:
+    run.write(b"The following options can be passed to any command:\n\n" + os.fsencode(_flag_lines(GLOBAL_FLAGS, "")))
+
+
 COMMANDS = {
+    "options": Command("options", _options),
     "help": Command("help [command]", _show_help, (), "Tells how a command is used: etcdctl help [command]."),
     "version": Command("version", _version),
 }

@@ -22,15 +22,29 @@ class Command(NamedTuple):
 
 
 INDEX: dict[str, tuple[str, str]] = {
+    "compaction": ("compaction", "Compacts the history of the store"),
+    "completion": ("completion", "Prints a script that completes words in a shell"),
     "del": ("kv", "Deletes a key or a range of keys [key, range_end)"),
+    "elect": ("elect", "Takes part in an election, or looks on"),
     "get": ("kv", "Gets a key or a range of keys"),
     "help": ("help", "Explains a command"),
+    "lease grant": ("lease", "Makes a lease"),
+    "lease keep-alive": ("lease", "Renews a lease again and again"),
+    "lease list": ("lease", "Lists all leases"),
+    "lease revoke": ("lease", "Ends a lease"),
+    "lease timetolive": ("lease", "Tells how long a lease lasts"),
+    "lock": ("lock", "Takes a lock with a name"),
+    "options": ("help", "Lists the flags that every command has"),
     "put": ("kv", "Puts a key into the store"),
+    "txn": ("txn", "Does several requests in one transaction"),
     "version": ("help", "Prints which etcdctl this is"),
+    "watch": ("watch", "Prints what happens to keys"),
 }
 """By words."""
 
-GROUPS: dict[str, tuple[str, str]] = {}
+GROUPS: dict[str, tuple[str, str]] = {
+    "lease": ("lease <subcommand>", "Commands about leases"),
+}
 """Words that only lead to others: how they are used, and what about."""
 
 

@@ -61,6 +61,7 @@ class Run:
         self.given = parsed.given
         self.environ = environ
         self._client: Client | None = None
+        self._settings: Settings | None = None
         self._format = ""
 
     @property
@@ -85,10 +86,19 @@ class Run:
             take_environment(self.parsed, self.environ)
             if self.flags["debug"]:
                 self.warn(*debug_lines(self.flags))
-            settings = Settings(self.flags, self.given)
-            self._client = dial(self, settings)
+            self._settings = Settings(self.flags, self.given)
+            self._client = dial(self, self._settings)
             _ = self.format
         return self._client
+
+    def another_client(self) -> Client:
+        """A connection of its own for another thread, with the same token."""
+        from quorate.cmd.ctl.endpoints import Endpoint
+        from quorate.cmd.ctl.rpc import Client
+
+        first, settings = self.client(), self._settings
+        assert settings is not None
+        return Client([Endpoint(one.text, settings) for one in first.endpoints], first.timeout, first.token)
 
     def show(
         self,

@@ -1,0 +1,67 @@
+"""lease answers as stock etcdctl does."""
+
+from __future__ import annotations
+
+import pytest
+
+from ctl_pair import Pair  # isort: skip
+
+pytestmark = pytest.mark.real
+
+BAD = (
+    "lease grant",
+    "lease grant abc",
+    "lease grant 99999999999",
+    "lease revoke",
+    "lease revoke zz",
+    "lease timetolive",
+    "lease timetolive zz",
+    "lease keep-alive",
+    "lease keep-alive zz",
+    "lease",
+    "lease bogus",
+)
+
+
+def fresh(pair: Pair) -> None:
+    """The time that is left counts down: a second that has begun is as good as over."""
+    pair.same("lease", "keep-alive", "--once", "{lease}")
+
+
+@pytest.mark.parametrize("form", ["simple", "json", "fields", "protobuf", "table"])
+def test_a_lease_looks_alike_from_grant_to_end(pair: Pair, form: str) -> None:
+    pair.same("lease", "list", "-w", form)
+    pair.same("lease", "grant", "1000")
+    pair.same("put", "lk", "v", "--lease={lease}")
+    pair.same("lease", "list", "-w", form)
+    pair.same("lease", "keep-alive", "--once", "{lease}", "-w", form)
+    if form in ("simple", "table"):
+        fresh(pair)
+        pair.same("lease", "timetolive", "{lease}", "-w", form)
+        pair.same("lease", "timetolive", "{lease}", "--keys", "-w", form)
+    pair.same("lease", "revoke", "{lease}", "-w", form)
+    pair.same("lease", "timetolive", "{lease}", "-w", form)
+    pair.same("lease", "revoke", "{lease}", "-w", form)
+    pair.same("lease", "keep-alive", "{lease}", "-w", form)
+    pair.same("lease", "keep-alive", "--once", "{lease}", "-w", form)
+    pair.same("lease", "grant", "0", *(["-w", form] if form == "simple" else []))
+
+
+def test_what_cannot_be_done_is_refused_alike(pair: Pair) -> None:
+    for words in BAD:
+        pair.same(*words.split())
+
+
+def test_a_lease_is_kept_alive_until_it_is_revoked(pair: Pair) -> None:
+    pair.same("lease", "grant", "3")
+    for side in (pair.stock, pair.ours):
+        started = side.start(["lease", "keep-alive", "{lease}"])
+        started.wait_for(lambda out: out.count(b"keepalived") >= 3)
+        side.run(["lease", "revoke", "{lease}"])
+        started.wait_for(lambda out: b"expired or revoked" in out)
+        answer = started.end(None)
+        assert answer.code == 0
+        assert set(side.shown(answer).out.splitlines()) == {
+            b"lease <lease> keepalived with TTL(3)",
+            b"lease <lease> expired or revoked.",
+        }

@@ -1,0 +1,115 @@
+"""watch answers as stock etcdctl does: alone, with commands, and typed line by line."""
+
+from __future__ import annotations
+
+import signal
+import time
+
+import pytest
+
+from quorate.testing.process import MemberProcess
+
+from ctl_pair import OURS, Pair, Side  # isort: skip
+
+pytestmark = pytest.mark.real
+
+FORMATS = ("simple", "json", "fields", "protobuf")
+BAD = (
+    "watch",
+    "watch --",
+    "watch foo --",
+    "watch foo bar --prefix",
+    "watch -- foo",
+    "watch a b -1",
+    "watch foo -w bogus",
+    "watch wk --rev 2 -w table",
+    "watch wk --rev 2 -- /bin/false x",
+    "watch wk --rev 2 -- nosuchcmd",
+)
+KEY, END = "ETCDCTL_WATCH_KEY", "ETCDCTL_WATCH_RANGE_END"
+
+
+def fill(pair: Pair) -> None:
+    for words in ("put wk 1", "put wk 2", "put wl x", "del wk", "put wm <>&", "put wk 3"):
+        pair.same(*words.split())
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_events_look_alike(pair: Pair, form: str) -> None:
+    fill(pair)
+    enough = {"simple": b"wk\n3\n", "json": b'"Mw=="', "fields": b'"Value" : "3"', "protobuf": b"*\x013"}[form]
+    for words in ("wk --rev 2", "wk --rev 2 --prev-kv", "w --prefix --rev 3", "wk wm --rev 2"):
+        pair.same_started("watch", *words.split(), "-w", form, enough=lambda out: enough in out)
+
+
+def test_bytes_in_hex_look_alike(pair: Pair) -> None:
+    fill(pair)
+    pair.same_started("watch", "wk", "--rev", "2", "--hex", "--prev-kv", enough=lambda out: b"x33" in out)
+
+
+def test_what_cannot_be_watched_is_refused_alike(pair: Pair) -> None:
+    fill(pair)
+    for words in BAD:
+        pair.same(*words.split())
+    pair.same("watch", "foo", env={KEY: "a"})
+    pair.same("watch", env={END: "a"})
+
+
+def test_the_key_may_be_in_the_environment(pair: Pair) -> None:
+    fill(pair)
+    pair.same_started("watch", "--rev", "2", env={KEY: "wk"}, enough=lambda out: b"3\n" in out)
+    pair.same_started("watch", "--rev", "2", env={KEY: "wk", END: "wz"}, enough=lambda out: b"3\n" in out)
+
+
+def test_commands_are_run_for_each_event_with_its_facts(pair: Pair) -> None:
+    fill(pair)
+    script = "env | grep ^ETCD_WATCH | sort"
+    words = ("watch", "wk", "--rev", "2", "--", "sh", "-c", script)
+    pair.same_started(*words, enough=lambda out: b'VALUE="3"' in out)
+    pair.same_started("watch", "--rev=2", "--", "echo", "hi", env={KEY: "wm"}, enough=lambda out: b"hi" in out)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_it(pair: Pair, number: int) -> None:
+    fill(pair)
+    answer = pair.same_started("watch", "wk", "--rev", "2", enough=lambda out: b"3\n" in out, number=number)
+    assert answer.code == -number
+
+
+def test_lines_that_are_typed_are_taken_alike(pair: Pair) -> None:
+    fill(pair)
+    typed = b'foo\n\nwatch\nwatch wk --nope\nwatch "wm" --rev 2 -- echo hi\n'
+    pair.same_started("watch", "-i", typed=typed, enough=lambda out: b"hi" in out, number=None)
+    typed = b"watch wk wl --rev 6\nprogress\n"
+    pair.same_started("watch", "-i", typed=typed, enough=lambda out: b"wk\n3\n" in out, number=None)
+    pair.same("watch", "-i", stdin=b"watch a -- \n")
+    pair.same("watch", "-i", stdin=b"watch a b --prefix\n")
+    pair.same("watch", "-i", stdin=b"watch --prefix\n")
+    pair.same("watch", "-i", stdin=b"")
+
+
+def test_progress_can_be_asked_for(pair: Pair) -> None:
+    for side in (pair.stock, pair.ours):
+        started = side.start(["watch", "-i"])
+        started.type(b"watch a\n")
+        side.run(["put", "a", "1"])
+        started.wait_for(lambda out: out == b"PUT\na\n1\n")
+        started.type(b"progress\n")
+        started.wait_for(lambda out: out == b"PUT\na\n1\nprogress notify: 2\n")
+        assert started.end(None).code == 3
+
+
+def test_a_watch_goes_on_where_it_was_when_the_server_comes_back(member: MemberProcess) -> None:
+    side = Side(OURS, member.endpoint)
+    started = side.start(["watch", "a"])
+    deadline = time.monotonic() + 20.0
+    while not started.out:
+        assert time.monotonic() < deadline
+        side.run(["put", "a", "1"])
+        started.out += started.process.stdout.read() or b""  # type: ignore[union-attr]
+    first = started.out
+    member.stop()
+    member.start()
+    side.run(["put", "a", "2"])
+    started.wait_for(lambda out: out[len(first) :].endswith(b"PUT\na\n2\n"))
+    assert started.end().out.count(b"2\n") == 1
