@@ -22,9 +22,14 @@ class Command(NamedTuple):
 
 
 INDEX: dict[str, tuple[str, str]] = {
+    "check datascale": ("check", "Tells how much memory a server takes for keys"),
+    "check perf": ("check", "Tells whether a cluster is quick enough"),
     "compaction": ("compaction", "Compacts the history of the store"),
     "completion": ("completion", "Prints a script that completes words in a shell"),
     "del": ("kv", "Deletes a key or a range of keys [key, range_end)"),
+    "downgrade cancel": ("downgrade", "Ends a downgrade that was enabled"),
+    "downgrade enable": ("downgrade", "Lets members of an older version into the cluster"),
+    "downgrade validate": ("downgrade", "Tells whether the cluster could be downgraded"),
     "elect": ("elect", "Takes part in an election, or looks on"),
     "get": ("kv", "Gets a key or a range of keys"),
     "help": ("help", "Explains a command"),
@@ -34,6 +39,7 @@ INDEX: dict[str, tuple[str, str]] = {
     "lease revoke": ("lease", "Ends a lease"),
     "lease timetolive": ("lease", "Tells how long a lease lasts"),
     "lock": ("lock", "Takes a lock with a name"),
+    "make-mirror": ("mirror", "Copies keys to another cluster, and every change of them"),
     "options": ("help", "Lists the flags that every command has"),
     "put": ("kv", "Puts a key into the store"),
     "txn": ("txn", "Does several requests in one transaction"),
@@ -43,6 +49,8 @@ INDEX: dict[str, tuple[str, str]] = {
 """By words."""
 
 GROUPS: dict[str, tuple[str, str]] = {
+    "check": ("check <subcommand>", "Checks of a cluster"),
+    "downgrade": ("downgrade <subcommand>", "Commands about downgrades"),
     "lease": ("lease <subcommand>", "Commands about leases"),
 }
 """Words that only lead to others: how they are used, and what about."""

@@ -96,9 +96,15 @@ class Run:
         from quorate.cmd.ctl.endpoints import Endpoint
         from quorate.cmd.ctl.rpc import Client
 
-        first, settings = self.client(), self._settings
-        assert settings is not None
-        return Client([Endpoint(one.text, settings) for one in first.endpoints], first.timeout, first.token)
+        first = self.client()
+        return Client([Endpoint(one.text, self.settings) for one in first.endpoints], first.timeout, first.token)
+
+    @property
+    def settings(self) -> Settings:
+        """How to connect. Raises Fail."""
+        self.client()
+        assert self._settings is not None
+        return self._settings
 
     def show(
         self,
