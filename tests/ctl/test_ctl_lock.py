@@ -20,7 +20,7 @@ BAD = (
     "elect -l e p",
     "elect a b c",
 )
-ID = re.compile(rb"[0-9a-f]{16}|\d{18,19}|[A-Za-z0-9+/]{20,}=*")
+ID = re.compile(rb"[0-9a-f]{12,16}|\d{18,19}|[A-Za-z0-9+/]{20,}=*")
 """Leases, in keys as well."""
 
 

@@ -78,21 +78,28 @@ def test_a_signal_ends_it(pair: Pair, number: int) -> None:
 
 def test_lines_that_are_typed_are_taken_alike(pair: Pair) -> None:
     fill(pair)
-    typed = b'foo\n\nwatch\nwatch wk --nope\nwatch "wm" --rev 2 -- echo hi\n'
+    typed = b'foo\n\n \nwatch\nwatch a b --prefix\nwatch -- echo hi\nwatch "wm" --rev 2 -- echo hi\n'
     pair.same_started("watch", "-i", typed=typed, enough=lambda out: b"hi" in out, number=None)
-    typed = b"watch wk wl --rev 6\nprogress\n"
-    pair.same_started("watch", "-i", typed=typed, enough=lambda out: b"wk\n3\n" in out, number=None)
-    pair.same("watch", "-i", stdin=b"watch a -- \n")
-    pair.same("watch", "-i", stdin=b"watch a b --prefix\n")
-    pair.same("watch", "-i", stdin=b"watch --prefix\n")
-    pair.same("watch", "-i", stdin=b"")
+    for line in BAD_LINES:
+        pair.same("watch", "-i", stdin=line)
+
+
+BAD_LINES = (
+    b"watch a -- \n",
+    b"watch a b --prefix\n",
+    b"watch --prefix\n",
+    b"watch a --nope\n",
+    b"watch a --rev abc\n",
+    b"watch -h\n",
+    b"",
+)
 
 
 def test_progress_can_be_asked_for(pair: Pair) -> None:
     for side in (pair.stock, pair.ours):
         started = side.start(["watch", "-i"])
-        started.type(b"watch a\n")
         side.run(["put", "a", "1"])
+        started.type(b"watch a --rev 1\n")
         started.wait_for(lambda out: out == b"PUT\na\n1\n")
         started.type(b"progress\n")
         started.wait_for(lambda out: out == b"PUT\na\n1\nprogress notify: 2\n")

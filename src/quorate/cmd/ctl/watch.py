@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from quorate.cmd.ctl.failures import BAD_ARGS, ERROR, INTERRUPTED, INVALID_INPUT, Exit, Fail, UsageFail
 from quorate.cmd.ctl.flags import BOOL, INT, Flag, HelpAsked, parse
@@ -33,27 +33,21 @@ FLAGS = (
 )
 
 
-class Asked(NamedTuple):
-    """One watch: its request, and the command to run for each event."""
-
-    request: dict[str, Any]
-    command: list[str]
-
-
 def _watch(run: Run) -> None:
     variables = (run.environ.get(KEY_VARIABLE, ""), run.environ.get(END_VARIABLE, ""))
     if run.flags["interactive"]:
         _interactive(run, variables)
         return
-    asked = asked_for(run.parsed, variables)
+    words, command = _words_of(run.parsed, variables)
+    request = _request(words, run.flags)
     watching = Watching(run.client())
-    watching.add(asked.request, asked.command)
+    watching.add(request, command)
     show_events(run, watching)
     raise Fail(INTERRUPTED, "watch is canceled by the server")
 
 
-def asked_for(parsed: Parsed, variables: tuple[str, str]) -> Asked:
-    """What words and variables ask for. Raises Fail."""
+def _words_of(parsed: Parsed, variables: tuple[str, str]) -> tuple[list[str], list[str]]:
+    """The keys and the command that words and variables ask for. Raises Fail."""
     words, command = parsed.args, []
     if parsed.dash_at >= 0:
         words, command = parsed.args[: parsed.dash_at], parsed.args[parsed.dash_at :]
@@ -66,12 +60,15 @@ def asked_for(parsed: Parsed, variables: tuple[str, str]) -> Asked:
         if words:
             raise Fail(BAD_ARGS, f"{WRONG} (found conflicting environment key)")
         words = [key, end] if end else [key]
-    if not words:
+    if not words and not command:
         raise Fail(BAD_ARGS, WRONG)
-    return Asked(_request(words, parsed.values), command)
+    return words, command
 
 
 def _request(words: list[str], flags: Mapping[str, Any]) -> dict[str, Any]:
+    """Raises Fail."""
+    if not words:
+        raise Fail(BAD_ARGS, WRONG)
     key = as_bytes(words[0])
     request = {
         "key": key,
@@ -109,22 +106,32 @@ def _interactive(run: Run, variables: tuple[str, str]) -> None:
             raise failed[0]
         if not line.endswith("\n"):
             raise Fail(INVALID_INPUT, "error reading watch request line: EOF")
-        words = split_words(line.rstrip("\n"))
-        if words == ["progress"]:
-            watching.ask_progress()
-        elif not words or (words[0] != "watch"):
-            run.warn(f"Invalid command {words[0] if words else ''} (only support watch)")
-        elif len(words) < 2 and not variables[0]:
-            run.warn(f"Invalid command {words[0]} (command type or key is not provided)")
-        else:
-            try:
-                asked = asked_for(parse(words[1:], FLAGS), variables)
-            except UsageFail as fail:
-                run.warn(f"Invalid command watch ({fail.text})")
-            except HelpAsked:
-                run.warn("Invalid command watch (no help here)")
-            else:
-                watching.add(asked.request, asked.command)
+        _take_line(run, watching, line.rstrip("\n"), variables)
+
+
+def _take_line(run: Run, watching: Watching, line: str, variables: tuple[str, str]) -> None:
+    """What cannot be watched is told, and the next line may be better; what cannot be read ends it. Raises Fail."""
+    words = split_words(line)
+    if not words:
+        run.warn(f"Invalid command: {line} (watch and progress supported)")
+    elif words[0] == "progress":
+        watching.ask_progress()
+    elif words[0] != "watch":
+        run.warn(f"Invalid command {words[0]} (only support watch)")
+    elif len(words) < 2 and not variables[0]:
+        run.warn(f"Invalid command {words[0]} (command type or key is not provided)")
+    else:
+        try:
+            parsed = parse(words[1:], FLAGS)
+        except UsageFail as fail:
+            raise Fail(BAD_ARGS, fail.text) from None
+        except HelpAsked:
+            raise Fail(BAD_ARGS, "pflag: help requested") from None
+        keys, command = _words_of(parsed, variables)
+        try:
+            watching.add(_request(keys, parsed.values), command)
+        except Fail as fail:
+            run.warn(f"Invalid command {line} ({fail.text})")
 
 
 def show_events(run: Run, watching: Watching) -> None:
