@@ -79,9 +79,11 @@ def test_leaders_are_seen_as_they_come(pair: Pair) -> None:
             listening = side.start(["elect", "-l", "e", "-w", form])
             leader = side.start(["elect", "e", "one"])
             listening.wait_for(lambda out, text=first: text in out)  # type: ignore[misc]
+            leader.wait_for(lambda out: b"one\n" in out)
             leader.end(signal.SIGTERM)
             leader = side.start(["elect", "e", "two"])
             listening.wait_for(lambda out, text=second: text in out and out.endswith(b"\n"))  # type: ignore[misc]
+            leader.wait_for(lambda out: b"two\n" in out)
             leader.end(signal.SIGTERM)
             answers.append(plain(side.shown(listening.end(signal.SIGTERM))))
         assert answers[0] == answers[1]
