@@ -157,7 +157,7 @@ def _without_help(out: bytes) -> bytes:
 
 
 def _without_logs(err: bytes) -> bytes:
-    return b"".join(line for line in err.splitlines(keepends=True) if not line.startswith(b'{"level":'))
+    return b"".join(line for line in err.splitlines(keepends=True) if not line.startswith((b'{"level":', b"stty:")))
 
 
 def _varint(number: int) -> bytes:

@@ -4,7 +4,7 @@ words in any order, `--` before words that only look like flags.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from quorate.cmd.ctl.failures import UsageFail
 from quorate.pkg.gotext import parse_bool, parse_int, parse_uint, quote
@@ -21,14 +21,17 @@ DURATION = "duration"
 """Seconds."""
 
 
-class Flag(NamedTuple):
-    """One flag; `short` is a letter or nothing."""
+class Flag:
+    """One flag; `short` is a letter or nothing. No named tuple: making one takes longer than reading a command line."""
 
-    name: str
-    kind: str
-    default: Any
-    usage: str
-    short: str = ""
+    __slots__ = ("default", "kind", "name", "short", "usage")
+
+    def __init__(self, name: str, kind: str, default: Any, usage: str, short: str = "") -> None:
+        self.name = name
+        self.kind = kind
+        self.default = default
+        self.usage = usage
+        self.short = short
 
     def read(self, text: str) -> Any:
         """The value of a text. Raises ValueError."""
@@ -45,14 +48,20 @@ class Flag(NamedTuple):
         return text
 
 
-class Parsed(NamedTuple):
-    """What a command line says: values of all flags, which of them were given, the other words."""
+class Parsed:
+    """What a command line says."""
 
-    values: dict[str, Any]
-    given: set[str]
-    args: list[str]
-    dash_at: int
-    """How many of the other words stand before `--`; -1 without one."""
+    __slots__ = ("args", "dash_at", "given", "values")
+
+    def __init__(self, values: dict[str, Any]) -> None:
+        self.values = values
+        """Of all flags, by name."""
+        self.given: set[str] = set()
+        """Which of them were given."""
+        self.args: list[str] = []
+        """The other words."""
+        self.dash_at = -1
+        """How many of the other words stand before `--`; -1 without one."""
 
 
 class HelpAsked(Exception):
@@ -67,13 +76,12 @@ def parse(words: Sequence[str], flags: Iterable[Flag]) -> Parsed:
     known = {flag.name: flag for flag in flags}
     known.setdefault("help", HELP)
     shorts = {flag.short: flag for flag in known.values() if flag.short}
-    values = {flag.name: flag.default for flag in known.values()}
-    parsed = Parsed(values, set(), [], -1)
+    parsed = Parsed({flag.name: flag.default for flag in known.values()})
     rest = list(words)
     while rest:
         word = rest.pop(0)
         if word == "--":
-            parsed = parsed._replace(dash_at=len(parsed.args))
+            parsed.dash_at = len(parsed.args)
             parsed.args.extend(rest)
             break
         if len(word) < 2 or word[0] != "-":
@@ -82,7 +90,7 @@ def parse(words: Sequence[str], flags: Iterable[Flag]) -> Parsed:
             _long(word, known, rest, parsed)
         else:
             _short(word, shorts, rest, parsed)
-    if values["help"]:
+    if parsed.values["help"]:
         raise HelpAsked
     return parsed
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -11,14 +11,17 @@ if TYPE_CHECKING:
     from quorate.cmd.ctl.run import Run
 
 
-class Command(NamedTuple):
-    """How a command is used, and what does it. `use` is the line after `etcdctl`, `[flags]` left out."""
+class Command:
+    """How a command is used, and what does it. `use` is the line after `etcdctl`, `[flags]` left out; `about` more than
+    one line about it, for its help."""
 
-    use: str
-    run: Callable[[Run], None]
-    flags: tuple[Flag, ...] = ()
-    about: str = ""
-    """More than one line about it, for its help."""
+    __slots__ = ("about", "flags", "run", "use")
+
+    def __init__(self, use: str, run: Callable[[Run], None], flags: tuple[Flag, ...] = (), about: str = "") -> None:
+        self.use = use
+        self.run = run
+        self.flags = flags
+        self.about = about
 
 
 INDEX: dict[str, tuple[str, str]] = {

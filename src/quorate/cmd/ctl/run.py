@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from typing import TYPE_CHECKING, Any
@@ -88,6 +89,7 @@ class Run:
                 self.warn(*debug_lines(self.flags))
             self._settings = Settings(self.flags, self.given)
             self._client = dial(self, self._settings)
+            gc.enable()
             _ = self.format
         return self._client
 

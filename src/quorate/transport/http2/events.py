@@ -1,7 +1,5 @@
 """What `Connection.receive` tells."""
 
-from __future__ import annotations
-
 from typing import NamedTuple, TypeAlias
 
 #: A header list in order, names in lower case, pseudo-header fields first. A block that the peer repeats comes as

@@ -4,8 +4,6 @@ Each field is judged once, when it enters a table, and its verdict kept beside i
 its fields' verdicts and their order.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable
 from typing import Final, NamedTuple

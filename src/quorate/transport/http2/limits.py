@@ -1,7 +1,5 @@
 """Every limit of the room. Reaching one is an answer with a code, never a hang or a growing heap."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 KIB = 1024
