@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
+from quorate.api.plain import Message, encode
 from quorate.cmd.ctl.failures import BAD_ARGS, BAD_FEATURE, Fail
 from quorate.cmd.ctl.flags import BOOL, INT, STRING, Flag
 from quorate.cmd.ctl.index import Command
@@ -15,7 +16,6 @@ from quorate.pkg.gotext import parse_int
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from quorate.api.plain import Message
     from quorate.cmd.ctl.run import Run
     from quorate.cmd.ctl.show import Line
 
@@ -39,6 +39,7 @@ GET_FLAGS = (
     Flag("print-value-only", BOOL, False, "print no keys in the simple format"),
     Flag("rev", INT, 0, "read the store as it was at this revision"),
     Flag("sort-by", STRING, "", "CREATE, KEY, MODIFY, VALUE or VERSION"),
+    Flag("stream", BOOL, False, "let the server send the answer in parts (servers of 3.7)"),
 )
 PUT_FLAGS = (
     Flag("ignore-lease", BOOL, False, "leave the key with the lease that it has"),
@@ -171,13 +172,24 @@ def del_fields(reply: Message) -> list[Line]:
 
 def get(run: Run) -> None:
     request = get_request(run.args, run.flags)
-    reply = run.client().ask("Range", request)
+    reply = _streamed(run, request) if run.flags["stream"] else run.client().ask("Range", request)
     if run.flags["count-only"] and run.format != "fields":
         raise Fail(BAD_ARGS, "--count-only is only for `--write-out=fields`")
     value_only = run.flags["print-value-only"]
     if value_only and run.format != "simple":
         raise Fail(BAD_ARGS, "print-value-only is only for `--write-out=simple`")
     run.show(reply, simple=lambda: get_lines(reply, run.hex, value_only), fields=lambda: get_fields(reply))
+
+
+def _streamed(run: Run, request: Request) -> Message:
+    """The answer that comes in parts, whole."""
+    stream = run.client().stream("RangeStream", request, last=True)
+    whole: dict[str, Any] = {"kvs": []}
+    while (part := stream.receive()) is not None:
+        values = part.range_response.values
+        whole["kvs"] += values.get("kvs", [])
+        whole |= {name: value for name, value in values.items() if name != "kvs"}
+    return Message("RangeResponse", whole, encode("RangeResponse", whole))
 
 
 def put(run: Run) -> None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from quorate.transport.grpc.blocking import BlockingStream
 
 _SERVICES = {
-    "KV": "Range Put DeleteRange Txn Compact",
+    "KV": "Range RangeStream Put DeleteRange Txn Compact",
     "Watch": "Watch",
     "Lease": "LeaseGrant LeaseRevoke LeaseKeepAlive LeaseTimeToLive LeaseLeases",
     "Cluster": "MemberAdd MemberRemove MemberUpdate MemberList MemberPromote",
@@ -34,6 +34,7 @@ KINDS = {"Compact": "Compaction"} | {
     name: f"Auth{name}" for name in _SERVICES["Auth"].split() if name.startswith(("User", "Role"))
 }
 """Messages that are not named after their methods."""
+REQUESTS = {"RangeStream": "RangeRequest"}
 _READS = (
     "Range LeaseTimeToLive LeaseLeases MemberList Status Hash HashKV "
     "AuthStatus Authenticate UserGet UserList RoleGet RoleList"
@@ -87,7 +88,7 @@ class Client:
     ) -> Stream:
         """Open a stream at an endpoint that can be reached, with a first message. Raises CallFail."""
         kind = KINDS.get(method, method)
-        request = None if first is None else encode(f"{kind}Request", first)
+        request = None if first is None else encode(REQUESTS.get(method, f"{kind}Request"), first)
         metadata = self.metadata() + ([REQUIRE_LEADER] if leader else [])
         until = time.monotonic() + self.timeout
         pause = FIRST_PAUSE
