@@ -104,7 +104,8 @@ def test_downgrades_are_answered(member: MemberProcess) -> None:
     ok = side.run(["downgrade", "validate", "3.6"])
     assert ok == (0, b"Downgrade validate success, cluster version 3.7\n", b"")
     assert side.run(["downgrade", "enable", "3.6"]).out == b"Downgrade enable success, cluster version 3.7\n"
-    assert b'"version":"3.7"}' in side.run(["downgrade", "cancel", "-w", "json"]).out
+    cancelled = side.run(["downgrade", "cancel", "-w", "json"]).out
+    assert re.search(rb'"version":"3\.[67]"}\n$', cancelled)  # a cluster of one may be down there already
 
 
 def test_an_answer_may_come_in_parts(member: MemberProcess) -> None:

@@ -163,6 +163,17 @@ async def test_a_lost_connection_fails_its_calls_and_the_next_one_connects_anew(
         channel.close()
 
 
+async def test_a_connection_that_was_lost_unnoticed_is_not_used() -> None:
+    async with serving() as (_, listener):
+        channel = BlockingChannel("127.0.0.1", listener.port)
+        for text in (b"1", b"2"):
+            assert await aside(lambda text=text: channel.unary(PREFIX + "Echo", text)) == text  # type: ignore[misc]
+            for connection in list(listener._served):
+                connection.abort()
+            await until(lambda: listener.connections == 0)
+        channel.close()
+
+
 async def _cut(service: Service, channel: BlockingChannel) -> None:
     held = channel._socket
     assert held is not None

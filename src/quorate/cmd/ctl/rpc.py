@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from quorate.cmd.ctl.endpoints import Endpoint
-    from quorate.transport.grpc.blocking import BlockingStream
+    from quorate.transport.grpc.blocking_stream import BlockingStream
 
 _SERVICES = {
     "KV": "Range RangeStream Put DeleteRange Txn Compact",
@@ -44,7 +44,7 @@ READS = frozenset(_READS.split())
 REQUIRE_LEADER = ("hasleader", "true")
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.02, 0.5
-UNSENT = ("Error while dialing", "the server takes no calls", "authentication handshake failed")
+UNSENT = ("Error while dialing", "the server takes no calls", "authentication handshake failed", "REFUSED_STREAM")
 
 
 class Client:
