@@ -120,3 +120,23 @@ def test_a_watch_goes_on_where_it_was_when_the_server_comes_back(member: MemberP
     side.run(["put", "a", "2"])
     started.wait_for(lambda out: out[len(first) :].endswith(b"PUT\na\n2\n"))
     assert started.end().out.count(b"2\n") == 1
+
+
+def test_events_look_alike_beside_quorate(quorate_pair: Pair) -> None:
+    fill(quorate_pair)
+    for form, enough in (("simple", b"wk\n3\n"), ("json", b'"Mw=="')):
+        words = ("watch", "w", "--prefix", "--rev", "2", "--prev-kv", "-w", form)
+        quorate_pair.same_started(*words, enough=lambda out, enough=enough: enough in out)  # type: ignore[misc]
+    quorate_pair.same("compaction", "4")
+    quorate_pair.same("watch", "wk", "--rev", "2")
+
+
+def test_who_may_not_watch_is_told_alike(pair: Pair) -> None:
+    for side in (pair.stock, pair.ours):
+        for words in ("user add root:pw", "user grant-role root root", "user add u:pw", "auth enable"):
+            Side(pair.stock.command, side.endpoint).run(words.split())
+    pair.same("watch", "a", "--user", "u:pw")
+    for form in FORMATS:
+        pair.same("watch", "a", "--user", "u:pw", "-w", form)
+    pair.same("watch", "a")
+    pair.same("watch", "a", "--user", "u:bad")

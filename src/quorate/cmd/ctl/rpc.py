@@ -43,7 +43,10 @@ READS = frozenset(_READS.split())
 """May be asked twice."""
 REQUIRE_LEADER = ("hasleader", "true")
 
-FIRST_PAUSE, LONGEST_PAUSE = 0.02, 0.5
+PAUSE = 0.025
+"""Seconds before all endpoints are asked again."""
+MOST_REFUSALS = 100
+"""How often a member may say that it has no leader, or the like, to what may be asked twice."""
 UNSENT = ("Error while dialing", "the server takes no calls", "authentication handshake failed", "REFUSED_STREAM")
 
 
@@ -65,7 +68,7 @@ class Client:
         kind = KINDS.get(method, method)
         request = encode(f"{kind}Request", fields)
         until = time.monotonic() + (self.timeout if timeout is None else timeout)
-        pause, asked = FIRST_PAUSE, 0
+        asked = 0
         while True:
             left = until - time.monotonic()
             try:
@@ -75,13 +78,12 @@ class Client:
                 data = channel.unary(PATHS[method], request, timeout=left, metadata=self.metadata())
                 return decode(f"{kind}Response", data)
             except Status as status:
-                if not _may_try_again(status, method):
+                asked += 1
+                if not _may_try_again(status, method) or (asked >= MOST_REFUSALS and _is_etcds(status)):
                     raise failure(status) from None
             self._at = (self._at + 1) % len(self.endpoints)
-            asked += 1
             if asked % len(self.endpoints) == 0:
-                time.sleep(max(0.0, min(pause, until - time.monotonic())))
-                pause = min(pause * 2, LONGEST_PAUSE)
+                time.sleep(max(0.0, min(PAUSE, until - time.monotonic())))
 
     def stream(
         self, method: str, first: Mapping[str, Any] | None = None, *, last: bool = False, leader: bool = False
@@ -91,7 +93,6 @@ class Client:
         request = None if first is None else encode(REQUESTS.get(method, f"{kind}Request"), first)
         metadata = self.metadata() + ([REQUIRE_LEADER] if leader else [])
         until = time.monotonic() + self.timeout
-        pause = FIRST_PAUSE
         while True:
             try:
                 channel = self.endpoints[self._at].channel()
@@ -101,10 +102,9 @@ class Client:
                 if not _may_try_again(status, "Range"):
                     raise failure(status) from None
             self._at = (self._at + 1) % len(self.endpoints)
-            if time.monotonic() + pause > until:
+            if time.monotonic() + PAUSE > until:
                 raise CallFail(Code.DEADLINE_EXCEEDED, DEADLINE_TEXT)
-            time.sleep(pause)
-            pause = min(pause * 2, LONGEST_PAUSE)
+            time.sleep(PAUSE)
 
     def metadata(self) -> list[tuple[str, str]]:
         return [("token", self.token)] if self.token else []
@@ -143,13 +143,18 @@ class Stream:
 def failure(status: Status) -> CallFail:
     """A status as etcdctl words it: errors of etcd's by their text alone."""
     code, text = status.code, status.message
-    if from_status(code, text) is not None or text == DEADLINE_TEXT:
+    if _is_etcds(status) or text == DEADLINE_TEXT:
         return CallFail(code, text)
     name = "Canceled" if code == Code.CANCELLED else "".join(word.capitalize() for word in code.name.split("_"))
     return CallFail(code, f"rpc error: code = {name} desc = {text}")
 
 
 def _may_try_again(status: Status, method: str) -> bool:
-    if status.code != Code.UNAVAILABLE or from_status(status.code, status.message) is not None:
+    if status.code != Code.UNAVAILABLE:
         return False
     return method in READS or any(words in status.message for words in UNSENT)
+
+
+def _is_etcds(status: Status) -> bool:
+    """Whether a member has said so, not the connection."""
+    return from_status(status.code, status.message) is not None

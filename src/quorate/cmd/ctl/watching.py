@@ -69,7 +69,7 @@ class Event:
         found = self.message
         shown = Flat(
             Header=found.header,
-            Events=found.events,
+            Events=found.events if found.has("header") else None,
             CompactRevision=found.compact_revision,
             Canceled=self.cancelled,
             Created=found.created,
@@ -104,7 +104,7 @@ class Event:
         """The answer without what only the stream needs to know."""
         kept = ("header", "created", "compact_revision", "events")
         values = {name: value for name, value in self.message.values.items() if name in kept}
-        return encode("WatchResponse", {**values, "canceled": self.cancelled})
+        return encode("WatchResponse", {"header": {}, **values, "canceled": self.cancelled})
 
 
 class Watching:
@@ -183,7 +183,9 @@ class Watching:
                 return []
             if message.canceled or message.compact_revision:
                 self._open.pop(message.watch_id, None)
-                return [Event(message, watch.command, _reason(message))]
+                # Of a watch that was never open, only the reason is told.
+                told = Message("WatchResponse", {}) if message.created else message
+                return [Event(told, watch.command, _reason(message))]
             watch.pass_on(message)
         return [] if message.created else [Event(message, watch.command)]
 
