@@ -15,6 +15,8 @@ from quorate.testing.process import Command
 
 OURS: Command = (sys.executable, "-m", "quorate.cmd.ctl")
 LEASE = re.compile(rb"lease ([0-9a-f]{16}) granted")
+LEFT = re.compile(rb'(remaining\(|"ttl":|"TTL" : )9\d\d(?!\d)')
+"""What is left of a lease of 1000 seconds: the seconds go by."""
 TIMEOUT = 30.0
 
 
@@ -71,6 +73,7 @@ class Side:
         for name, number in self.numbers.items():
             for form in (b"%016x" % number, b"%d" % number, _varint(number)):
                 text = text.replace(form, b"<%s>" % name.encode())
+        text = LEFT.sub(rb"\1<left>", text)
         return text.replace(self.endpoint.encode(), b"<endpoint>")
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from ctl_pair import Pair  # isort: skip
+from quorate.testing.process import MemberProcess
+
+from ctl_pair import OURS, Pair, Side  # isort: skip
 
 pytestmark = pytest.mark.real
 
@@ -23,11 +25,6 @@ BAD = (
 )
 
 
-def fresh(pair: Pair) -> None:
-    """The time that is left counts down: a second that has begun is as good as over."""
-    pair.same("lease", "keep-alive", "--once", "{lease}")
-
-
 @pytest.mark.parametrize("form", ["simple", "json", "fields", "protobuf", "table"])
 def test_a_lease_looks_alike_from_grant_to_end(pair: Pair, form: str) -> None:
     pair.same("lease", "list", "-w", form)
@@ -35,10 +32,8 @@ def test_a_lease_looks_alike_from_grant_to_end(pair: Pair, form: str) -> None:
     pair.same("put", "lk", "v", "--lease={lease}")
     pair.same("lease", "list", "-w", form)
     pair.same("lease", "keep-alive", "--once", "{lease}", "-w", form)
-    if form in ("simple", "table"):
-        fresh(pair)
-        pair.same("lease", "timetolive", "{lease}", "-w", form)
-        pair.same("lease", "timetolive", "{lease}", "--keys", "-w", form)
+    pair.same("lease", "timetolive", "{lease}", "-w", form)
+    pair.same("lease", "timetolive", "{lease}", "--keys", "-w", form)
     pair.same("lease", "revoke", "{lease}", "-w", form)
     pair.same("lease", "timetolive", "{lease}", "-w", form)
     pair.same("lease", "revoke", "{lease}", "-w", form)
@@ -65,3 +60,16 @@ def test_a_lease_is_kept_alive_until_it_is_revoked(pair: Pair) -> None:
             b"lease <lease> keepalived with TTL(6)",
             b"lease <lease> expired or revoked.",
         }
+
+
+def test_a_lease_is_renewed_again_when_the_server_was_away(member: MemberProcess) -> None:
+    side = Side(OURS, member.endpoint)
+    side.shown(side.run(["lease", "grant", "60"]))
+    started = side.start(["--command-timeout", "60s", "lease", "keep-alive", "{lease}", "-w", "fields"])
+    started.wait_for(lambda out: b'"TTL" : 60' in out)
+    started.end()
+    member.stop()
+    started = side.start(["--command-timeout", "60s", "lease", "keep-alive", "{lease}"])
+    member.start()
+    started.wait_for(lambda out: b"keepalived with TTL(60)" in out)
+    assert started.end().err == b""

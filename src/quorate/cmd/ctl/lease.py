@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 RENEWALS = 3
 """How often within its time a lease is renewed."""
+RETRY_SECONDS = 0.5
 
 
 def lease_id(text: str) -> int:
@@ -106,25 +107,38 @@ def _keep_alive(run: Run) -> None:
             raise Fail(BAD_CONNECTION, errors.LeaseNotFound.text)
         _show_renewed(run, reply)
         return
-    while (reply := _renew(run, lease)) is not None:
-        _show_renewed(run, reply)
-        time.sleep(max(reply.TTL / RENEWALS, 0.5))
+    _renew_until_lost(run, lease)
     if run.format == "simple":
         run.print(f"lease {lease:016x} expired or revoked.")
+
+
+def _renew_until_lost(run: Run, lease: int) -> None:
+    """Renew a lease until it is gone, or has not been renewed for as long as it lasts."""
+    lost_at = time.monotonic() + run.client().timeout
+    while time.monotonic() < lost_at:
+        try:
+            reply = _renew(run, lease)
+        except Fail:
+            time.sleep(RETRY_SECONDS)
+            continue
+        if reply is None:
+            return
+        lost_at = time.monotonic() + reply.TTL
+        _show_renewed(run, reply)
+        time.sleep(max(reply.TTL / RENEWALS, RETRY_SECONDS))
 
 
 def _renew(run: Run, lease: int) -> Message | None:
     """The answer to one renewal, or None when there is no such lease. Raises Fail."""
     client = run.client()
-    stream = client.stream("LeaseKeepAlive", {"ID": lease}, last=True, leader=True)
     try:
+        stream = client.stream("LeaseKeepAlive", {"ID": lease}, last=True)
         reply = stream.receive(client.timeout)
+        stream.cancel()
     except TimeoutError:
         raise Fail(BAD_CONNECTION, "context deadline exceeded") from None
     except CallFail as fail:
         raise Fail(BAD_CONNECTION, fail.text) from None
-    finally:
-        stream.cancel()
     return None if reply is None or reply.TTL <= 0 else reply
 
 

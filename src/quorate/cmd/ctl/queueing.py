@@ -51,7 +51,7 @@ class Session:
         failures = 0
         while not self._closing.wait(max(ttl / RENEWALS, 0.5)):
             try:
-                stream = self._keeper.stream("LeaseKeepAlive", {"ID": self.lease}, last=True, leader=True)
+                stream = self._keeper.stream("LeaseKeepAlive", {"ID": self.lease}, last=True)
                 reply = stream.receive(self._keeper.timeout)
                 stream.cancel()
             except (CallFail, TimeoutError):
