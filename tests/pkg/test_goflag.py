@@ -92,7 +92,16 @@ def test_other_durations_are_refused(text: str) -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(0, "0s"), (0.1, "100ms"), (1.5, "1.5s"), (60, "1m0s"), (7200, "2h0m0s"), (0.0000005, "500ns")],
+    [
+        (0, "0s"),
+        (0.1, "100ms"),
+        (1.5, "1.5s"),
+        (60, "1m0s"),
+        (7200, "2h0m0s"),
+        (0.0000005, "500ns"),
+        (0.015654192, "15.654192ms"),
+        (5.000628626, "5.000628626s"),
+    ],
 )
 def test_durations_print_as_go_prints_them(seconds: float, text: str) -> None:
     assert goflag.format_duration(seconds) == text

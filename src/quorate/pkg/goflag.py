@@ -221,10 +221,15 @@ def format_duration(seconds: float) -> str:
     if seconds < 1:
         for unit, scale in (("ms", 1e3), ("µs", 1e6), ("ns", 1e9)):
             if seconds * scale >= 1:
-                return f"{round(seconds * scale, 6):g}{unit}"
+                return f"{_decimal(seconds * scale, 6)}{unit}"
     minutes, left = divmod(round(seconds, 9), 60)
     hours, minutes = divmod(int(minutes), 60)
-    text = f"{round(left, 9):g}s"
+    text = f"{_decimal(left, 9)}s"
     if hours:
         return f"{hours}h{minutes}m{text}"
     return f"{minutes}m{text}" if minutes else text
+
+
+def _decimal(number: float, places: int) -> str:
+    """Without zeros at the end."""
+    return f"{number:.{places}f}".rstrip("0").rstrip(".")
