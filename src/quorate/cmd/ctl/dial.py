@@ -14,19 +14,22 @@ if TYPE_CHECKING:
     from quorate.cmd.ctl.run import Run, Settings
 
 
-def dial(run: Run, settings: Settings) -> Client:
-    """A client of the endpoints that the flags name, with a token when they name a user. Raises Fail."""
-    flags = run.flags
+def connect(run: Run, settings: Settings) -> Client:
+    """A client of the endpoints that the flags name, not logged in. Raises Fail."""
     endpoints = _endpoints(run)
     if not endpoints:
         raise Fail(BAD_CONNECTION, "etcdclient: no available endpoints")
+    return Client([Endpoint(text, settings) for text in endpoints], run.flags["command-timeout"])
+
+
+def introduce(client: Client, run: Run, settings: Settings) -> None:
+    """Give a client the token of the user that the flags name, if they do. Raises Fail."""
+    flags = run.flags
     user, password = credentials(flags["user"], flags["password"])
-    client = Client([Endpoint(text, settings) for text in endpoints], flags["command-timeout"])
     if flags["auth-jwt-token"]:
         client.token = flags["auth-jwt-token"]
-    elif user:
+    elif user and password:
         log_in(client, user, password, settings.dial_timeout)
-    return client
 
 
 def log_in(client: Client, user: str, password: str, timeout: float) -> None:

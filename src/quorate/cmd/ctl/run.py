@@ -63,6 +63,7 @@ class Run:
         self.environ = environ
         self._client: Client | None = None
         self._settings: Settings | None = None
+        self._introduced = False
         self._format = ""
 
     @property
@@ -81,16 +82,26 @@ class Run:
 
     def client(self) -> Client:
         """The connection, made and logged in when first asked for. Raises Fail."""
+        client = self.stranger()
+        if not self._introduced:
+            from quorate.cmd.ctl.dial import introduce
+
+            introduce(client, self, self.settings)
+            self._introduced = True
+            _ = self.format
+        return client
+
+    def stranger(self) -> Client:
+        """The connection, not logged in unless `client` has done so. Raises Fail."""
         if self._client is None:
-            from quorate.cmd.ctl.dial import dial
+            from quorate.cmd.ctl.dial import connect
 
             take_environment(self.parsed, self.environ)
             if self.flags["debug"]:
                 self.warn(*debug_lines(self.flags))
             self._settings = Settings(self.flags, self.given)
-            self._client = dial(self, self._settings)
+            self._client = connect(self, self._settings)
             gc.enable()
-            _ = self.format
         return self._client
 
     def another_client(self) -> Client:
@@ -104,7 +115,7 @@ class Run:
     @property
     def settings(self) -> Settings:
         """How to connect. Raises Fail."""
-        self.client()
+        self.stranger()
         assert self._settings is not None
         return self._settings
 
