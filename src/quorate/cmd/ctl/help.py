@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from quorate.cmd.ctl.flags import BOOL, HELP, STRING
 from quorate.cmd.ctl.globals import GLOBAL_FLAGS, show_value
-from quorate.cmd.ctl.index import GROUPS, INDEX, Command, children, load
+from quorate.cmd.ctl.index import GROUPS, INDEX, Command, children, group_flags, load
 from quorate.version import ETCD_VERSION
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def help_text(path: str) -> str:
         return _page(path, INDEX[path][1], command.use, command.about, command.flags)
     if path in GROUPS:
         use, about = GROUPS[path]
-        return _page(path, about, use, "", ())
+        return _page(path, about, use, "", group_flags(path))
     return _page("", ROOT, "", "", ())
 
 

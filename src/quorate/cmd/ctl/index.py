@@ -59,6 +59,15 @@ GROUPS: dict[str, tuple[str, str]] = {
 """Words that only lead to others: how they are used, and what about."""
 
 
+def group_flags(path: str) -> tuple[Flag, ...]:
+    """The flags that all commands of a group have, so that they may stand before the command's word."""
+    if path != "endpoint":
+        return ()
+    from quorate.cmd.ctl.flags import BOOL, Flag
+
+    return (Flag("cluster", BOOL, False, "ask all members that the cluster has, at their client URLs"),)
+
+
 def children(path: str) -> list[str]:
     """The words that may follow those of `path`, in order."""
     start = f"{path} " if path else ""

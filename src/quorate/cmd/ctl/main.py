@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NoReturn
 from quorate.cmd.ctl.failures import Exit, Fail, UsageFail
 from quorate.cmd.ctl.flags import HelpAsked, parse, words_of_command
 from quorate.cmd.ctl.globals import GLOBAL_FLAGS
-from quorate.cmd.ctl.index import INDEX, children, load
+from quorate.cmd.ctl.index import INDEX, children, group_flags, load
 from quorate.cmd.ctl.run import Run
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def find(words: Sequence[str]) -> tuple[str, list[str]]:
     with it."""
     path, rest = "", list(words)
     while path not in INDEX:
-        places = words_of_command(rest, GLOBAL_FLAGS)
+        places = words_of_command(rest, (*GLOBAL_FLAGS, *group_flags(path)))
         if not places:
             break
         found = _match(rest[places[0]], children(path))
@@ -83,7 +83,7 @@ def _match(word: str, names: Sequence[str]) -> str | None:
 def _without_command(path: str, rest: Sequence[str]) -> int:
     """No command is named: the help of what is, or an error."""
     try:
-        parsed = parse(rest, GLOBAL_FLAGS)
+        parsed = parse(rest, (*GLOBAL_FLAGS, *group_flags(path)))
     except HelpAsked:
         return _help(path)
     except UsageFail as fail:

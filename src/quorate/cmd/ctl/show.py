@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     Line = str | bytes
     Lines = Iterable[Line]
 
+CELL_WIDTH = 30
+"""Characters in a line of a table's cell."""
 FORMATS = ("simple", "fields", "json", "protobuf", "table")
 
 
@@ -101,26 +103,53 @@ def hexed(text: bytes) -> str:
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> list[Line]:
-    """A table with borders: heads in capitals in the middle, cells at the right. A cell of several lines takes several
-    rows."""
+    """A table with borders: heads in capitals in the middle, cells at the right. Words that do not fit into a line of
+    a cell go on in the next one."""
     heads = [head.upper() for head in heads]
-    cells = [[cell.split("\n") for cell in row] for row in rows]
-    widths = [
-        max(len(head), *(len(line) for row in cells for line in row[column])) if cells else len(head)
-        for column, head in enumerate(heads)
-    ]
+    texts_of = [list(row) for row in rows]
+    cells = [[wrapped(cell, CELL_WIDTH) for cell in row] for row in texts_of]
+    widths = [len(head) for head in heads]
+    for row, lines_of in zip(texts_of, cells, strict=True):
+        for column, cell in enumerate(row):
+            longest = max(len(line) for line in lines_of[column])
+            widths[column] = max(widths[column], longest, min(len(cell), CELL_WIDTH))
     border = "+" + "+".join("-" * (width + 2) for width in widths) + "+"
     lines: list[Line] = [
         border,
         "|" + "|".join(f" {_centred(h, w)} " for h, w in zip(heads, widths, strict=True)) + "|",
     ]
     lines.append(border)
-    for row in cells:
-        for number in range(max(len(cell) for cell in row)):
-            texts = [cell[number] if number < len(cell) else "" for cell in row]
+    for row_lines in cells:
+        for number in range(max(len(cell) for cell in row_lines)):
+            texts = [cell[number] if number < len(cell) else "" for cell in row_lines]
             lines.append("|" + "|".join(f" {t:>{w}} " for t, w in zip(texts, widths, strict=True)) + "|")
     if cells:
         lines.append(border)
+    return lines
+
+
+def wrapped(text: str, width: int) -> list[str]:
+    """Lines of whole words, of which none is longer than `width` unless one word is, broken so that what stays empty
+    at their ends, squared and summed up, is least; what stays empty of the last one does not count."""
+    if len(text) <= width:
+        return [text]
+    words = text.split(" ")
+    width = max(width, *map(len, words))
+    costs, ends = [0] * (len(words) + 1), [len(words)] * len(words)
+    for start in range(len(words) - 1, -1, -1):
+        if len(" ".join(words[start:])) <= width:
+            continue
+        options = []
+        for end in range(start + 1, len(words)):
+            room = width - len(" ".join(words[start:end]))
+            if room < 0:
+                break
+            options.append((room * room + costs[end], end))
+        costs[start], ends[start] = min(options)
+    lines, start = [], 0
+    while start < len(words):
+        lines.append(" ".join(words[start : ends[start]]))
+        start = ends[start]
     return lines
 
 
