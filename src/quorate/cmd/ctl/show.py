@@ -123,9 +123,7 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> list[Line]:
         for number in range(max(len(cell) for cell in row_lines)):
             texts = [cell[number] if number < len(cell) else "" for cell in row_lines]
             lines.append("|" + "|".join(f" {t:>{w}} " for t, w in zip(texts, widths, strict=True)) + "|")
-    if cells:
-        lines.append(border)
-    return lines
+    return [*lines, border]
 
 
 def wrapped(text: str, width: int) -> list[str]:
