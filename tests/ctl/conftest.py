@@ -69,6 +69,13 @@ def _pair(folder: Path, stock: Command, command: Command) -> Iterator[Pair]:
             member.stop()
 
 
+@pytest.fixture(params=["real", "quorate"])
+def one(request: pytest.FixtureRequest, tmp_path: Path, stock: Command, etcd: Command) -> Iterator[Pair]:
+    """Both beside one new server: for commands that change nothing."""
+    with MemberProcess(tmp_path / "d", command=etcd if request.param == "real" else QUORATE) as server:
+        yield pair_of([server, server], stock)
+
+
 @pytest.fixture
 def member(tmp_path: Path) -> Iterator[MemberProcess]:
     """One Quorate member."""

@@ -17,6 +17,7 @@ OURS: Command = (sys.executable, "-m", "quorate.cmd.ctl")
 LEASE = re.compile(rb"lease ([0-9a-f]{16}) granted")
 LEFT = re.compile(rb'(remaining\(|"ttl":|"TTL" : )9\d\d(?!\d)')
 """What is left of a lease of 1000 seconds: the seconds go by."""
+MEMBER = re.compile(rb"Member +([0-9a-f]{1,16}) added")
 TIMEOUT = 30.0
 
 
@@ -67,11 +68,13 @@ class Side:
         """The answer with names in place of what differs."""
         for found in LEASE.finditer(answer.out):
             self.learn("lease", int(found[1], 16))
+        for found in MEMBER.finditer(answer.out):
+            self.learn("member", int(found[1], 16))
         return Answer(answer.code, self._plain(_without_help(answer.out)), self._plain(_without_logs(answer.err)))
 
     def _plain(self, text: bytes) -> bytes:
         for name, number in self.numbers.items():
-            for form in (b"%016x" % number, b"%d" % number, _varint(number)):
+            for form in (b"%016x" % number, b"%16x" % number, b"%x" % number, b"%d" % number, _varint(number)):
                 text = text.replace(form, b"<%s>" % name.encode())
         text = LEFT.sub(rb"\1<left>", text)
         return text.replace(self.endpoint.encode(), b"<endpoint>")
@@ -122,10 +125,19 @@ class Pair:
     def __init__(self, stock: Side, ours: Side) -> None:
         self.stock, self.ours = stock, ours
 
-    def same(self, *words: str, stdin: bytes = b"", env: Mapping[str, str] | None = None) -> Answer:
-        """What both answered."""
-        expected = self.stock.shown(self.stock.run(words, stdin, env))
-        found = self.ours.shown(self.ours.run(words, stdin, env))
+    def same(
+        self,
+        *words: str,
+        stdin: bytes = b"",
+        env: Mapping[str, str] | None = None,
+        tidy: Callable[[bytes], bytes] = bytes,
+    ) -> Answer:
+        """What both answered. `tidy` takes out of stdout and stderr what else may differ."""
+        expected, found = (
+            side.shown(Answer(answer.code, tidy(answer.out), tidy(answer.err)))
+            for side in (self.stock, self.ours)
+            for answer in [side.run(words, stdin, env)]
+        )
         assert found == expected, f"etcdctl {' '.join(words)}\nstock: {expected}\nours:  {found}"
         return found
 
