@@ -107,6 +107,16 @@ def parse_bool(text: str) -> bool:
     raise ValueError(f"strconv.ParseBool: parsing {quote(text)}: invalid syntax")
 
 
+def si_bytes(size: int) -> str:
+    """A number of bytes for people, in powers of 1000 and two digits: 45 kB, 1.2 MB."""
+    if size < 10:
+        return f"{size} B"
+    power = (len(str(size)) - 1) // 3
+    tenths = (size * 20 + 1000**power) // (2 * 1000**power)  # the nearest one, halves upwards
+    number = f"{tenths / 10:.1f}" if tenths < 100 else f"{tenths / 10:.0f}"
+    return f"{number} {('B', 'kB', 'MB', 'GB', 'TB', 'PB', 'EB')[power]}"
+
+
 def _parse(text: str, base: int, low: int, high: int, function: str) -> int:
     try:
         # Go takes an underscore only where the literal names its base, and no spaces at all.
