@@ -95,15 +95,12 @@ BAD_LINES = (
 )
 
 
-def test_progress_can_be_asked_for(pair: Pair) -> None:
-    for side in (pair.stock, pair.ours):
-        started = side.start(["watch", "-i"])
-        side.run(["put", "a", "1"])
-        started.type(b"watch a --rev 1\n")
-        started.wait_for(lambda out: out == b"PUT\na\n1\n")
-        started.type(b"progress\n")
-        started.wait_for(lambda out: out == b"PUT\na\n1\nprogress notify: 2\n")
-        assert started.end(None).code == 3
+@pytest.mark.parametrize(("form", "last"), [("simple", b"progress notify: 2\n"), ("json", b'"Created":false}\n')])
+def test_progress_can_be_asked_for(pair: Pair, form: str, last: bytes) -> None:
+    pair.same("put", "a", "1")
+    typed = b"watch b\nwatch c\nprogress\n"
+    words = ("watch", "-i", "-w", form)
+    pair.same_started(*words, typed=typed, enough=lambda out: out.count(last) == 2, number=None)
 
 
 def test_a_watch_goes_on_where_it_was_when_the_server_comes_back(member: MemberProcess) -> None:

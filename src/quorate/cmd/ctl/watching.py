@@ -128,8 +128,11 @@ class Watching:
             self._changed.notify()
 
     def ask_progress(self) -> None:
-        """The server tells how far it is, in an answer to each watch."""
+        """The server tells how far it is, in an answer to each watch. Waits until those asked for are open."""
         with self._changed:
+            if not self._opening and not self._open:
+                return
+            self._changed.wait_for(lambda: not self._opening, self._client.timeout)
             if self._stream is not None:
                 self._stream.send(progress_request={})
 
@@ -174,6 +177,7 @@ class Watching:
             if message.created and self._opening:
                 watch = self._opening.popleft()
                 self._open[message.watch_id] = watch
+                self._changed.notify_all()
             elif message.watch_id in self._open:
                 watch = self._open[message.watch_id]
             elif message.watch_id < 0 and not message.canceled:
