@@ -17,7 +17,7 @@ from ctl_pair import OURS, Side  # isort: skip
 pytestmark = pytest.mark.real
 
 NOT_HERE = {"snapshot restore", "snapshot status"}
-"""Are etcdutl's."""
+"""Only point to etcdutl."""
 SECTION = re.compile(rb"^[A-Z ]+:$", re.MULTILINE)
 
 
@@ -32,8 +32,7 @@ def commands_in(text: bytes) -> set[str]:
 
 
 def test_every_command_of_the_stock_client_is_there(stock: Command) -> None:
-    missing = commands_in(answer(stock)[1]) - set(INDEX) - NOT_HERE
-    assert missing == set()
+    assert commands_in(answer(stock)[1]) <= set(INDEX)
     assert commands_in(answer(OURS)[1]) == set(INDEX)
 
 
@@ -47,7 +46,7 @@ def test_help_has_the_layout_of_the_stock_one(stock: Command, words: list[str]) 
         assert out.splitlines()[4] == expected[1].splitlines()[4] or words
 
 
-@pytest.mark.parametrize("name", sorted(INDEX))
+@pytest.mark.parametrize("name", sorted(set(INDEX) - NOT_HERE))
 def test_flags_of_the_stock_client_are_there_with_their_defaults(stock: Command, name: str) -> None:
     code, out, _ = answer(stock, *name.split(), "--help")
     if code or f" {name} - ".encode() not in b" " + out.replace(b"\t", b" "):
