@@ -18,7 +18,7 @@ LEASE = re.compile(rb"lease ([0-9a-f]{16}) granted")
 LEFT = re.compile(rb'(remaining\(|"ttl":|"TTL" : )9\d\d(?!\d)')
 """What is left of a lease of 1000 seconds: the seconds go by."""
 MEMBER = re.compile(rb"Member +([0-9a-f]{1,16}) added")
-TIMEOUT = 30.0
+TIMEOUT = 60.0
 
 
 class Answer(NamedTuple):
