@@ -1,4 +1,4 @@
-"""One number of a member's metrics."""
+"""A member's metrics, as it serves them to Prometheus."""
 
 from __future__ import annotations
 
@@ -17,6 +17,14 @@ TIMEOUT = 10.0
 
 def read_metric(endpoint: str, settings: Settings, name: str) -> float:
     """The value of a metric without labels; 0 when it cannot be had."""
+    for line in read_metrics(endpoint, settings).splitlines():
+        if line.startswith(f"{name} "):
+            return float(line.split()[1])
+    return 0.0
+
+
+def read_metrics(endpoint: str, settings: Settings) -> str:
+    """All metrics as their lines; nothing when they cannot be had."""
     host, port, encrypted = parse(endpoint, settings.encrypted)
     connection: http.client.HTTPConnection
     if not port:
@@ -31,12 +39,8 @@ def read_metric(endpoint: str, settings: Settings, name: str) -> float:
             connection.sock.settimeout(TIMEOUT)
             connection.sock.connect(host)
         connection.request("GET", "/metrics")
-        text = connection.getresponse().read().decode("utf-8", "replace")
+        return connection.getresponse().read().decode("utf-8", "replace")
     except (OSError, http.client.HTTPException):
-        return 0.0
+        return ""
     finally:
         connection.close()
-    for line in text.splitlines():
-        if line.startswith(f"{name} "):
-            return float(line.split()[1])
-    return 0.0
