@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from pathlib import Path
 
 import pytest
 
 from quorate.api.plain import encode
+from quorate.testing.process import Command, MemberProcess
 from quorate.transport.grpc.blocking import BlockingChannel
 
-from ctl_pair import Pair  # isort: skip
+from ctl_pair import OURS, Answer, Pair, Side  # isort: skip
 
 pytestmark = pytest.mark.real
 
@@ -227,3 +229,44 @@ def test_a_snapshot_is_the_database_and_the_file_is_there_only_when_whole(one: P
     assert b"shot" in (tmp_path / "ours").read_bytes()
     assert (tmp_path / "ours").stat().st_mode & 0o777 == 0o600
     assert not list(tmp_path.glob("*.part"))
+
+
+def test_leadership_goes_where_it_is_sent_and_a_learner_gets_its_vote(tmp_path: Path, stock: Command) -> None:
+    members = [MemberProcess(tmp_path / name, name=name) for name in ("a", "b")]
+    initial = ",".join(f"{member.name}={member.peer_url}" for member in members)
+    for member in members:
+        member.flags.append(f"--initial-cluster={initial}")
+        member.spawn()
+    late = MemberProcess(tmp_path / "c", name="c")
+    try:
+        for member in members:
+            member.wait_ready()
+        both = ",".join(member.endpoint for member in members)
+        ours, theirs = Side(OURS, both), Side(stock, both)
+        rows = [line.split(b", ") for line in ours.run(["endpoint", "status"]).out.splitlines()]
+        (leader,) = (row for row in rows if row[4] == b"true")
+        (other,) = (row for row in rows if row[4] == b"false")
+        for side, old, new in ((ours, leader, other), (theirs, other, leader)):
+            answer = until_not(b"unhealthy cluster", side, "move-leader", new[1].decode())
+            assert answer == (0, b"Leadership transferred from %s to %s\n" % (old[1], new[1]), b""), side
+        Pair(theirs, ours).same("move-leader", leader[1].decode(), f"--endpoints={other[0].decode()}")
+        added = ours.shown(
+            until_not(b"unhealthy cluster", ours, "member", "add", "c", "--learner", f"--peer-urls={late.peer_url}")
+        )
+        assert added.code == 0, added
+        late.flags += ["--initial-cluster-state=existing", f"--initial-cluster={initial},c={late.peer_url}"]
+        late.start()
+        answer = until_not(b"in sync with leader", ours, "member", "promote", "{member}")
+        assert re.fullmatch(rb"Member [ 0-9a-f]{16} promoted in cluster [ 0-9a-f]{16}\n", answer.out)
+    finally:
+        for member in (*members, late):
+            member.stop()
+
+
+def until_not(refusal: bytes, side: Side, *words: str) -> Answer:
+    """The first answer that is not this refusal: members must know each other for seconds first."""
+    until = time.monotonic() + 30
+    while refusal in (answer := side.run(words)).err:
+        assert time.monotonic() < until, answer
+        time.sleep(0.1)
+    return answer
