@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 def _defrag(run: Run) -> None:
     if run.flags["data-dir"]:
-        raise Fail(BAD_ARGS, "members that do not run are defragmented by `etcdutl defrag --data-dir`")
+        from quorate.cmd.ctl.snapshot import hand_over
+
+        run.warn("Use `etcdutl defrag` instead, for members that do not run.", "")
+        hand_over(run, ["defrag"], (DATA_DIR,))
     run.client()
     failed = False
     for target in targets(run):

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import sys
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
-from quorate.cmd.ctl.failures import BAD_ARGS, ERROR, INTERRUPTED, CallFail, Fail
+from quorate.cmd.ctl.failures import BAD_ARGS, ERROR, INTERRUPTED, CallFail, Exit, Fail
+from quorate.cmd.ctl.flags import BOOL, STRING, Flag
+from quorate.cmd.ctl.globals import show_value
 from quorate.cmd.ctl.index import Command
 from quorate.pkg.gotext import json_string, si_bytes
 
@@ -91,13 +93,37 @@ def _moved(word: str) -> Callable[[Run], None]:
         run.warn(f"Deprecated: Use `etcdutl snapshot {word}` instead.", "")
         if len(run.args) != 1:
             raise Fail(BAD_ARGS, f"snapshot {word} requires exactly one argument")
-        raise Fail(ERROR, f"files of members are the work of etcdutl: etcdutl snapshot {word} {run.args[0]}")
+        hand_over(run, ["snapshot", word], RESTORE_FLAGS if word == "restore" else ())
 
     return tell
 
 
+def hand_over(run: Run, words: list[str], flags: tuple[Flag, ...]) -> NoReturn:
+    """Do what etcdutl does with these words, with those of the flags that were given, and with the arguments. Raises
+    Exit, and Fail where there is no etcdutl."""
+    import importlib
+
+    _ = run.format
+    try:
+        etcdutl = importlib.import_module("quorate.cmd.utl.main")
+    except ImportError:
+        raise Fail(ERROR, f"files of members are the work of etcdutl: etcdutl {' '.join(words)}") from None
+    given = [f"--{flag.name}={show_value(flag, run.flags[flag.name])}" for flag in flags if flag.name in run.given]
+    raise Exit(etcdutl.run([*words, f"--write-out={run.format}", *given, "--", *run.args]))
+
+
+RESTORE_FLAGS = (
+    Flag("data-dir", STRING, "", "directory to make"),
+    Flag("initial-advertise-peer-urls", STRING, "http://localhost:2380", "the member's peer URLs"),
+    Flag("initial-cluster", STRING, "default=http://localhost:2380", "all members of the new cluster"),
+    Flag("initial-cluster-token", STRING, "etcd-cluster", "token of the new cluster"),
+    Flag("name", STRING, "default", "the member's name"),
+    Flag("skip-hash-check", BOOL, False, "take a file without a hash, as from a data directory"),
+    Flag("wal-dir", STRING, "", "directory to make for the log, if not in the data directory"),
+)
+
 COMMANDS = {
     "snapshot save": Command("snapshot save <filename>", _save),
     "snapshot status": Command("snapshot status <filename>", _moved("status")),
-    "snapshot restore": Command("snapshot restore <filename> [options]", _moved("restore")),
+    "snapshot restore": Command("snapshot restore <filename> [options]", _moved("restore"), RESTORE_FLAGS),
 }
