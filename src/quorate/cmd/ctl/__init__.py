@@ -4,9 +4,11 @@
     flags      command lines as cobra and pflag read them; globals: the flags of every command, and ETCDCTL_*
     run        one run of one command: flags, arguments, input, output
     rpc        methods and calls over several endpoints, on `transport.grpc.blocking`
+    each       commands that ask each endpoint for itself
     show       the five formats of answers: simple, fields, json, protobuf, table
     main       from words to an exit code
     kv, lease, ...   the commands
+    disk, network    what `check` measures; advice: which settings follow from it
 
 How to add a command: put a line into `index.INDEX` (words, module, what it does), and into the module's `COMMANDS`
 a `Command` with its use, its flags and its function. The function gets a `Run`:
