@@ -301,3 +301,24 @@ def test_a_compaction_lets_go_of_the_memory_of_history() -> None:
     index.compact(b"k", 1003)
     assert not index._records
     assert not index._dead
+
+
+@pytest.mark.parametrize("mark", [b"", b"t"])
+def test_a_row_without_a_key_that_etcdutl_leaves_to_raise_the_revision_is_lived_with(mark: bytes) -> None:
+    """`etcdutl snapshot restore --bump-revision` of 3.6: one empty row, and everything up to it is to be compacted."""
+    store = some_history()
+    store.rows.put(KEY, (1009).to_bytes(8, "big") + b"_" + bytes(8) + mark, b"")
+    schema.put_scheduled_compact_revision(store.rows, 1009)
+    store = new_store(store.rows)
+    assert store.revision == 1009 and store.compacted_revision == 1009
+    assert store.pending_compaction is not None
+    before = finish(store.hash_kv())
+    finish(store.pending_compaction)
+    assert finish(store.hash_kv()) == before
+    assert [kv(row)[0] for row in store.range(b"\0", b"\0").kvs] == [b"a", b"c"]
+    with pytest.raises(errors.Compacted):
+        store.range(b"a", revision=1008)
+    put(store, b"d")
+    finish(store.compact(1010))
+    assert revisions(store) == [8, 9, *([1009] if not mark else []), 1010]
+    assert finish(new_store(store.rows).hash_kv()) == finish(store.hash_kv())

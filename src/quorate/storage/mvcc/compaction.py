@@ -78,6 +78,8 @@ def _run(store: Store, revision: int, previous: int, hash_counts: bool) -> Gener
             yield
             continue
         if row_hash is None:
+            if not last_key and store.index.last_change(b"", revision):
+                any_kept |= store.index.compact(b"", revision)
             keys = store.index.after(last_key, batch)
             for last_key in keys:
                 any_kept |= store.index.compact(last_key, revision)

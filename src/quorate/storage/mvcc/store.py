@@ -242,8 +242,11 @@ class Store:
             elif sub == 0 and kv.version == 1:
                 # As in make_stamp; most keys are put once and alone, and there may be millions.
                 stamp = main | 1 << VERSION_SHIFT
-            else:
+            elif row:
                 stamp = make_stamp(main, sub, kv.create_revision, kv.version)
+            else:
+                # A restore that raised the revision: to etcd a living key without a name, which no request can ask for.
+                stamp = make_stamp(main, sub, main, 1)
             lease = kv.lease
             if lease:
                 leases[key] = lease
