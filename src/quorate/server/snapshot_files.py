@@ -65,9 +65,9 @@ def take_in(
         for name in reader.buckets():
             if name not in known:
                 log.warn("left an unknown bucket out of a received database", bucket=name.decode(errors="replace"))
-        meta = _Rows(reader.scan(schema.META.name))
-        _complete(meta, conf_state, index, term)
-        yield from load(path, schema.BUCKETS, _rows(reader, meta))
+        draft = schema.Draft(schema.BboltSource(reader))
+        _complete(draft, conf_state, index, term)
+        yield from load(path, schema.BUCKETS, draft.rows())
     finally:
         reader.close()
 
@@ -113,48 +113,15 @@ def _remove(files: Files, path: Path) -> None:
         files.unlink(str(path))
 
 
-class _Rows:
-    """The rows of bucket `meta`, few, in memory; a `schema.Store`."""
-
-    def __init__(self, rows: Iterator[tuple[bytes, bytes]]) -> None:
-        self._rows = dict(rows)
-
-    def put(self, bucket: Bucket, key: bytes, value: bytes) -> None:
-        assert bucket is schema.META
-        self._rows[key] = value
-
-    def delete(self, bucket: Bucket, key: bytes) -> None:
-        assert bucket is schema.META
-        self._rows.pop(key, None)
-
-    def get(self, bucket: Bucket, key: bytes) -> bytes | None:
-        assert bucket is schema.META
-        return self._rows.get(key)
-
-    def scan(
-        self, bucket: Bucket, start: bytes = b"", end: bytes | None = None, limit: int = 0
-    ) -> Iterator[tuple[bytes, bytes]]:
-        assert bucket is schema.META
-        chosen = sorted(row for row in self._rows.items() if row[0] >= start and (end is None or row[0] < end))
-        return iter(chosen[: limit or None])
-
-
-def _complete(meta: _Rows, conf_state: ConfState, index: int, term: int) -> None:
-    """Make `meta` tell the snapshot's index, term and voters. Raises BackendError when it stands behind the snapshot:
+def _complete(rows: schema.Store, conf_state: ConfState, index: int, term: int) -> None:
+    """Make `rows` tell the snapshot's index, term and voters. Raises BackendError when they stand behind the snapshot:
     the entries between would be applied a second time."""
-    stands = schema.get_applied(meta)
+    stands = schema.get_applied(rows)
     if stands.index > index:
         raise BackendError(f"a database at entry {stands.index} came with a snapshot of entry {index}")
     if stands.index < index:
         log.info("a received database lags behind its snapshot", consistent_index=stands.index, index=index)
-    schema.put_applied(meta, index, term)
+    schema.put_applied(rows, index, term)
     # Who votes is the snapshot's to say: a database restored from a backup tells the voters of its old cluster until
     # the next change.
-    schema.put_conf_state(meta, conf_state)
-
-
-def _rows(reader: bbolt.Reader, meta: _Rows) -> Iterator[tuple[Bucket, bytes, bytes]]:
-    for bucket in schema.BUCKETS:
-        rows = meta.scan(bucket) if bucket is schema.META else reader.scan(bucket.name)
-        for key, value in rows:
-            yield bucket, key, value
+    schema.put_conf_state(rows, conf_state)

@@ -57,6 +57,7 @@ from quorate.storage.schema.buckets import (
     META,
     Store,
 )
+from quorate.storage.schema.draft import BboltSource, Draft, NoRows, Source
 from quorate.storage.schema.hashing import hash_buckets
 from quorate.storage.schema.leases import LeaseRecord, delete_lease, leases, put_lease
 from quorate.storage.schema.members import (
@@ -102,9 +103,13 @@ __all__ = [
     "META",
     "AlarmRecords",
     "Applied",
+    "BboltSource",
     "Downgrade",
+    "Draft",
     "LeaseRecord",
     "MemberRecord",
+    "NoRows",
+    "Source",
     "Store",
     "delete_lease",
     "delete_member",
