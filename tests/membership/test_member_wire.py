@@ -12,6 +12,7 @@ from quorate.membership import (
     Member,
     add_change,
     decode_members,
+    decode_v2_store,
     encode_members,
     encode_v2_store,
     remove_change,
@@ -63,6 +64,8 @@ def test_the_tree_for_older_members_holds_the_whole_membership(tmp_path: Path) -
         assert "version" not in undecided["Root"]["Children"]["0"]["Children"]
         cluster.set_version("3.5.0")
         tree = json.loads(encode_v2_store(cluster))
+        read = decode_v2_store(encode_v2_store(cluster))
+        assert (read.members, read.removed, read.version, read.has_keys) == (cluster.members(), [3], "3.5.0", False)
     finally:
         store.close()
     found = {}
@@ -90,3 +93,18 @@ def test_the_tree_for_older_members_holds_the_whole_membership(tmp_path: Path) -
         "/1": None,
     }
     assert tree["CurrentVersion"] == 2
+
+
+def test_keys_of_api_v2_in_a_tree_are_seen() -> None:
+    tree = {"Root": {"Children": {"0": {"Children": None}, "1": {"Children": {"mine": {"Value": "x"}}}}}}
+    assert decode_v2_store(json.dumps(tree).encode()).has_keys
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"{}", b"[]", b"null", b"[" * 100_000, b'{"Root":{"Children":{"0":3}}}', b'{"Root":{"Children":null}}']
+    + [b'{"Root":{"Children":{"0":{"Children":{"members":{"Children":{"zz":{}}}}}}}}'],
+)
+def test_what_is_no_tree_is_refused(data: bytes) -> None:
+    with pytest.raises(ValueError):
+        decode_v2_store(data)

@@ -38,7 +38,7 @@ from quorate.membership.cluster import Cluster
 from quorate.membership.ids import cluster_id, member_id
 from quorate.membership.initial import new_cluster, parse_initial_cluster
 from quorate.membership.reconfig import check_add, check_promote, check_remove
-from quorate.membership.v2_store import encode_v2_store
+from quorate.membership.v2_store import decode_v2_store, encode_v2_store
 from quorate.membership.versions import (
     MIN_CLUSTER_VERSION,
     ClusterVersionTooHigh,
@@ -69,6 +69,7 @@ __all__ = [
     "conf_change_context",
     "decide",
     "decode_members",
+    "decode_v2_store",
     "encode_members",
     "encode_v2_store",
     "member_id",
