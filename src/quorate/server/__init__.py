@@ -17,6 +17,7 @@
 - `members`     changes of the members; `versions`  what the cluster agrees to be; `transfer`  of leadership
 - `leases`      renewal, expiry and checkpoints; `leader_watch`  calls that end without a leader
 - `corruption`  comparing hashes with the others
+- `offline`     work on the files of a member that does not run
 - `world`       what of the machine a simulator stands in for
 - `jobs`        long jobs in bites; `compactor`  compaction that nobody asked for
 - `logs`        raft snapshots and log compaction

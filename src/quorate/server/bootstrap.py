@@ -12,9 +12,10 @@ and nothing is started: an operator must look.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 from quorate.api.pb import etcdserver_pb2
 from quorate.api.raftpb import (
@@ -43,6 +44,8 @@ from quorate.version import ETCD_VERSION
 log = get_log(__name__)
 
 ANY_INDEX = 2**63
+UNFINISHED = ".unfinished"
+"""What the name of a directory ends with while a tool builds it."""
 BOOTSTRAP_TERM = 1
 """Term of the entries that a new cluster begins with; the first election is for the next one."""
 
@@ -91,7 +94,7 @@ def boot(
     try:
         known = has_log(config, files)
         if known:
-            _finish_install(config, files, backend)
+            finish_install(config.snap_dir, config.wal_path, files, backend)
         remove_leftovers(config.snap_dir, files)
         booted = _restart(config, world, backend) if known else _start_new(config, world, backend, joined)
         booted.wal.unsafe_no_fsync = config.unsafe_no_fsync
@@ -108,18 +111,35 @@ def has_log(config: ServerConfig, files: Files) -> bool:
 
 def _check_directory(files: Files, path: Path) -> None:
     """Raises BootstrapError when `path` holds something that is not a member's."""
+    unfinished = path.with_name(path.name + UNFINISHED)
     try:
         names = set(files.list(str(path)))
     except FileNotFoundError:
+        with suppress(OSError):
+            if unfinished.name in files.list(str(path.parent)):
+                _refuse_unfinished(unfinished)
         return
     except NotADirectoryError:
         raise BootstrapError(f"data directory {path} is not a directory") from None
     if "proxy" in names:
         raise BootstrapError(f"data directory {path} holds a v2 proxy, which this release cannot run")
+    unfinished = path / f"member{UNFINISHED}"
+    if "member" not in names and unfinished.name in names:
+        _refuse_unfinished(unfinished)
     for name in sorted(names - {"member", "fixtures", "lost+found"}):
         log.warn("found invalid file under data directory", filename=name, data_dir=str(path))
     if _is_bbolt(files, str(path / "member" / "snap" / "db")):
-        raise BootstrapError(f"data directory {path} belongs to a Go etcd: its database is a bbolt file, not LMDB")
+        raise BootstrapError(
+            f"data directory {path} belongs to a Go etcd: its database is a bbolt file, not LMDB; "
+            "`etcdutl import` makes a directory for this release of it"
+        )
+
+
+def _refuse_unfinished(path: Path) -> NoReturn:
+    """Starting with nothing beside it would be a new cluster, and not what somebody was about to restore."""
+    raise BootstrapError(
+        f"{path} is what a restore or import leaves that was cut off, or is at work now: run it again, or remove it"
+    )
 
 
 def _is_bbolt(files: Files, path: str) -> bool:
@@ -165,8 +185,16 @@ def _founders(config: ServerConfig) -> tuple[list[Member], bytes]:
 def _seed(
     config: ServerConfig, opened: wal.WAL, members: Sequence[Member], metadata: bytes, backend: Backend
 ) -> Booted:
-    """Write what the log of a new cluster begins with: an AddNode entry for each initial member, committed."""
-    entries = [
+    """Write what the log of a new cluster begins with, committed."""
+    entries = founding_entries(members)
+    state = HardState(BOOTSTRAP_TERM, 0, len(entries))
+    opened.save(state, entries)
+    return _booted(config, backend, opened, wal.WalContents(metadata, state, entries), wal.WalSnapshot())
+
+
+def founding_entries(members: Sequence[Member]) -> list[Entry]:
+    """An AddNode entry for each initial member, in the order of their IDs."""
+    return [
         Entry(
             BOOTSTRAP_TERM,
             index,
@@ -175,9 +203,6 @@ def _seed(
         )
         for index, member in enumerate(sorted(members, key=lambda member: member.id), 1)
     ]
-    state = HardState(BOOTSTRAP_TERM, 0, len(entries))
-    opened.save(state, entries)
-    return _booted(config, backend, opened, wal.WalContents(metadata, state, entries), wal.WalSnapshot())
 
 
 def _restart(config: ServerConfig, world: World, backend: Backend) -> Booted:
@@ -198,13 +223,13 @@ def _restart(config: ServerConfig, world: World, backend: Backend) -> Booted:
         raise
 
 
-def _finish_install(config: ServerConfig, files: Files, backend: Backend) -> None:
+def finish_install(snap_dir: Path, wal_path: Path, files: Files, backend: Backend) -> None:
     """The log knows of a snapshot beyond the backend: a leader sent it, and a crash came before it was put in place."""
-    newest = wal.newest_snapshot(files, str(config.wal_path), ANY_INDEX)
+    newest = wal.newest_snapshot(files, str(wal_path), ANY_INDEX)
     if newest is None or newest.index <= schema.get_applied(backend).index:
         return
-    database = database_path(config.snap_dir, newest.index)
-    if database.name in files.list(str(config.snap_dir)):
+    database = database_path(snap_dir, newest.index)
+    if database.name in files.list(str(snap_dir)):
         log.info("putting a received snapshot in place", path=str(database), snapshot_index=newest.index)
         backend.replace(database)
 

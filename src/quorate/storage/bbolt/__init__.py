@@ -33,8 +33,8 @@ the metas come last. Until then, and after a crash, the file is no database.
 Source: the pages of files that etcd 3.5 to 3.8 wrote; bbolt's own description of its format.
 """
 
-from quorate.storage.bbolt.format import BboltError
+from quorate.storage.bbolt.format import BboltError, BboltInUse
 from quorate.storage.bbolt.reader import Reader
 from quorate.storage.bbolt.writer import write
 
-__all__ = ["BboltError", "Reader", "write"]
+__all__ = ["BboltError", "BboltInUse", "Reader", "write"]

@@ -50,6 +50,10 @@ class BboltError(Exception):
     """What lies at the path is not a bbolt file, or a damaged one. The text names the file, the page and the reason."""
 
 
+class BboltInUse(BboltError):
+    """Another process has the file open for writing."""
+
+
 class Meta(NamedTuple):
     """One of the two roots of a file. `page_count` is the number of pages in use: the file is that long at least."""
 

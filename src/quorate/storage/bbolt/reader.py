@@ -21,6 +21,7 @@ from quorate.storage.bbolt.format import (
     MIN_PAGE_SIZE,
     PLAIN_ROW,
     BboltError,
+    BboltInUse,
     Meta,
 )
 from quorate.storage.bbolt.pages import Pages, Row
@@ -44,9 +45,9 @@ class Reader:
     def open(cls, path: str | Path, files: Files = OS_FILES) -> Reader:
         """Open the file at `path` at its newest root, and keep writers out until `close`.
 
-        Files other than the machine's own cannot be mapped: such a file is read whole. Raises OSError, and BboltError
-        when it is no bbolt file, is cut short, or is open in another process for writing: what is mapped must not
-        change.
+        Files other than the machine's own cannot be mapped: such a file is read whole. Raises OSError,
+        BboltError when it is no bbolt file or is cut short, BboltInUse when it is open in another process for writing:
+        what is mapped must not change.
         """
         data = _mapped(path) if isinstance(files, OsFiles) else _read(files, str(path))
         try:
@@ -105,7 +106,7 @@ def _mapped(path: str | Path) -> mmap.mmap:
         try:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise BboltError(f"{path} is in use by another process") from None
+            raise BboltInUse(f"{path} is in use by another process") from None
         size = os.fstat(file.fileno()).st_size
         _check_size(path, size)
         return mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ)  # holds the lock with its own descriptor
