@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from gateway_support import PATIENCE, Web, b64, until
 
-from quorate.etcdhttp import ClientHandler, Gateway, streamed_paths
+from quorate.etcdhttp import ClientHandler, Gateway, Metrics, streamed_paths
 from quorate.transport.grpc import GrpcServer
 from quorate.transport.mux import serve
 from quorate.transport.tls import ServerTls, TlsSettings
@@ -47,7 +47,9 @@ async def test_calls_and_streams_run_over_tls_on_either_http(
     assert web.member.server is not None
     methods = build_methods(web.member.server)
     grpc = GrpcServer(methods)
-    handler = ClientHandler(web.member.server, grpc.tallies, Gateway(methods, grpc.tallies, 1 << 21))
+    handler = ClientHandler(
+        web.member.server, Metrics(web.member.server, grpc.tallies), Gateway(methods, grpc.tallies, 1 << 21)
+    )
     listener = await serve(("127.0.0.1", 0), grpc, handler, tls=tls, streamed=streamed_paths(methods))
     try:
         before = len(asyncio.all_tasks())

@@ -30,6 +30,7 @@ def build_flags() -> FlagSet:
     _add_connections(flags)
     _add_watch(flags)
     _add_web(flags)
+    _add_monitoring(flags)
     _add_clustering(flags)
     add_discovery(flags)
     _add_storage(flags)
@@ -139,6 +140,21 @@ def _add_web(flags: FlagSet) -> None:
         "cors", parse_origins, default.cors, "Origins whose pages may read answers, scheme://host:port; * is all."
     )
     flags.add("host-whitelist", parse_list, default.host_whitelist, "Host names answered to over plain HTTP; * is all.")
+
+
+def _add_monitoring(flags: FlagSet) -> None:
+    default = Config()
+    flags.section("Monitoring")
+    flags.add(
+        "metrics", parse_string, default.metrics, "basic, or extensive: then /metrics shows how long calls take, too."
+    )
+    flags.add(
+        "listen-metrics-urls",
+        lambda text: parse_urls(text) if text else [],
+        default.listen_metrics_urls,
+        "Further URLs to listen on for /metrics, /health, /livez and /readyz alone.",
+    )
+    flags.add("enable-pprof", parse_bool, default.enable_pprof, "Serve profiles of the process under /debug/pprof/.")
 
 
 def _add_clustering(flags: FlagSet) -> None:

@@ -36,6 +36,8 @@ DEFAULT_NAME = "default"
 DEFAULT_PEER_URL = "http://localhost:2380"
 DEFAULT_CLIENT_URL = "http://localhost:2379"
 PROGRESS_INTERVAL = 600.0
+BASIC, EXTENSIVE = "basic", "extensive"
+"""How much /metrics shows."""
 MIN_PROGRESS_INTERVAL = 0.1
 """Seconds; shorter intervals between idle notifications of watchers are raised to this."""
 MAX_ELECTION_MS = 50_000
@@ -108,6 +110,10 @@ class Config(DiscoverySettings, LogSettings):
     unsafe_no_fsync: bool = False
     enable_grpc_gateway: bool = True
     keep_processors_awake: bool = True
+    metrics: str = BASIC
+    """EXTENSIVE: how long calls take is measured; any other word means what BASIC does."""
+    listen_metrics_urls: list[str] = field(default_factory=list)
+    enable_pprof: bool = False
     cors: list[str] = field(default_factory=lambda: [urls.ANY])
     host_whitelist: list[str] = field(default_factory=lambda: [urls.ANY])
     cert_file: str = ""
@@ -176,7 +182,7 @@ class Config(DiscoverySettings, LogSettings):
 
     def _check_urls(self) -> None:
         try:
-            for url in self.listen_peer_urls + self.listen_client_urls + self.listen_client_http_urls:
+            for url in self.listening_urls():
                 urls.check_bindable(url)
             for url in self.initial_advertise_peer_urls:
                 urls.check_advertised(url, "--initial-advertise-peer-urls")
@@ -187,6 +193,10 @@ class Config(DiscoverySettings, LogSettings):
         for url in self.listen_peer_urls + self.initial_advertise_peer_urls:
             if not url.startswith(("http://", "https://")):
                 raise ConfigError(f"peers at {url} are not built yet: only at http:// and https://")
+
+    def listening_urls(self) -> list[str]:
+        """All URLs to listen at: for members, for clients, for who watches."""
+        return self.listen_peer_urls + self.listen_client_urls + self.listen_client_http_urls + self.listen_metrics_urls
 
     def directory(self) -> Path:
         return Path(self.data_dir or f"{self.name}.etcd")

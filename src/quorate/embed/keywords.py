@@ -21,6 +21,7 @@ _URLS = (
     "listen_peer_urls",
     "listen_client_urls",
     "listen_client_http_urls",
+    "listen_metrics_urls",
     "initial_advertise_peer_urls",
     "advertise_client_urls",
     "initial_cluster",

@@ -20,14 +20,15 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from quorate.embed.binding import bind, release
 from quorate.embed.client_http import client_handler
-from quorate.embed.config import DEFAULT_NAME, Config
+from quorate.embed.config import DEFAULT_NAME, EXTENSIVE, Config
 from quorate.embed.discovery import discover
 from quorate.embed.grpc_limits import grpc_limits
 from quorate.embed.keywords import config_of
 from quorate.embed.memory_dir import MemoryDirectory
+from quorate.embed.open_files import watch_open_files
 from quorate.embed.ports import endpoint, is_free, settle, with_port
 from quorate.embed.security import Security
-from quorate.etcdhttp import PeerHandler, streamed_paths
+from quorate.etcdhttp import Metrics, MetricsHandler, PeerHandler, streamed_paths
 from quorate.pkg.jsonlog import get_log
 from quorate.server import Server, ServerConfig
 from quorate.server.world import World
@@ -37,7 +38,7 @@ from quorate.transport.memory import PEER_NAME, connect
 from quorate.transport.mux import Listener, serve, serve_inside
 from quorate.transport.sockets import address_name
 from quorate.transport.web import HttpRequest, HttpResponse, text_response
-from quorate.v3rpc import build_methods
+from quorate.v3rpc import ClientVersions, build_methods
 from quorate.version import ETCD_VERSION, QUORATE_VERSION
 
 if TYPE_CHECKING:
@@ -179,6 +180,7 @@ class Etcd:
         log.info("configuring client listeners", listen_client_urls=self.config.listen_client_urls)
         clients = [self._bind(url) for url in self.config.listen_client_urls]
         web_only = [self._bind(url) for url in self.config.listen_client_http_urls]
+        watched = [self._bind(url) for url in self.config.listen_metrics_urls]
         self._log_start(settings)
         if self.config.discovers and not self.config.has_log():
             found = await discover(self.config)
@@ -200,20 +202,29 @@ class Etcd:
             raise
         if self._peers_move:
             await _tell_peer_urls(server)
-        await self._serve_clients(server, security, clients, web_only)
+        await self._serve_clients(server, security, clients, web_only, watched)
+        server.spawn(watch_open_files())
 
     async def _serve_clients(
-        self, server: Server, security: Security, clients: list[socket.socket], web_only: list[socket.socket]
+        self,
+        server: Server,
+        security: Security,
+        clients: list[socket.socket],
+        web_only: list[socket.socket],
+        watched: list[socket.socket],
     ) -> None:
         settings = server.config
-        methods = build_methods(server)
+        versions = ClientVersions()
+        methods = build_methods(server, versions)
         limits, http2 = grpc_limits(self.config, settings)
-        grpc = GrpcServer(methods, limits, http2=http2, slow_call=_log_slow_call)
+        timed = self.config.metrics == EXTENSIVE
+        grpc = GrpcServer(methods, limits, http2=http2, slow_call=_log_slow_call, timed=timed)
         server.raft.turn_ended = grpc.flush
         self._tallies = grpc.tallies
         self._inside = serve_inside(grpc)
         self._listeners.append(self._inside)
-        http = client_handler(self.config, server, methods, grpc.tallies)
+        metrics = Metrics(server, grpc.tallies, versions.all)
+        http = client_handler(self.config, server, methods, grpc.tallies, metrics)
         streamed = streamed_paths(methods)
         for url, bound in zip(self.config.listen_client_urls, clients, strict=True):
             web, tls = None if web_only else http, security.client_listener(url)
@@ -221,6 +232,10 @@ class Etcd:
         for url, bound in zip(self.config.listen_client_http_urls, web_only, strict=True):
             tls = security.client_listener(url)
             self._listeners.append(await serve(bound, None, http, tls=tls, streamed=streamed))
+        for url, bound in zip(self.config.listen_metrics_urls, watched, strict=True):
+            tls = security.client_listener(url)
+            self._listeners.append(await serve(bound, None, MetricsHandler(server, metrics), tls=tls))
+            log.info("serving metrics", address=_address(bound), encrypted=tls is not None)
         log.info("ready to serve client requests")
         urls = self.config.listen_client_urls + self.config.listen_client_http_urls
         for url, bound in zip(urls, clients + web_only, strict=True):
@@ -284,7 +299,7 @@ class Etcd:
     def _settle_ports(self) -> None:
         """Bind what is left to the system, and name it in the settings."""
         config = self.config
-        if any(map(is_free, config.listen_peer_urls + config.listen_client_urls + config.listen_client_http_urls)):
+        if any(map(is_free, config.listening_urls())):
             config.check()
             self._peers_move = any(map(is_free, config.initial_advertise_peer_urls))
             self.config = settle(config, self._hold)

@@ -50,6 +50,7 @@ def settle(config: Config, hold: Hold) -> Config:
         listen_peer_urls=peers,
         listen_client_urls=clients,
         listen_client_http_urls=_bind_free(config.listen_client_http_urls, hold),
+        listen_metrics_urls=_bind_free(config.listen_metrics_urls, hold),
         initial_advertise_peer_urls=advertised,
         advertise_client_urls=None if told is None else _follow(told, clients, "advertise_client_urls"),
         initial_cluster=initial,

@@ -37,7 +37,7 @@ class Security:
         peer_urls = config.listen_peer_urls + config.initial_advertise_peer_urls
         peers = _with_self_signed(_peer_settings(config), config, peer_urls, "peer")
         _check_urls("peer", config.listen_peer_urls, peers, config.peer_client_cert_auth)
-        client_urls = config.listen_client_urls + config.listen_client_http_urls
+        client_urls = config.listen_client_urls + config.listen_client_http_urls + config.listen_metrics_urls
         named = client_urls + (config.advertise_client_urls or [])
         clients = _with_self_signed(_client_settings(config), config, named, "client")
         _check_urls("client", client_urls, clients, config.client_cert_auth)

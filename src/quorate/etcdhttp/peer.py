@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from quorate.api import errors
-from quorate.etcdhttp.client import JSON, not_allowed, not_found, respond, version
+from quorate.etcdhttp.answers import JSON, not_allowed, not_found, respond, version
 from quorate.etcdhttp.peer_hash import handle_hash
 from quorate.etcdhttp.peer_leases import handle_leases
 from quorate.membership import encode_members

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from quorate.api import errors
 from quorate.lease.timers import NEVER, Spread, Timer, Timers
+from quorate.pkg.histogram import Histogram, doubling
 from quorate.storage import schema
 
 MAX_TTL = 9_000_000_000
@@ -79,6 +80,10 @@ class Lessor:
         retry_interval: float = RETRY_INTERVAL,
     ) -> None:
         self.primary = False
+        self.granted = self.revoked = self.renewed = 0
+        """Since it was made. Only a primary renews."""
+        self.ttls = Histogram(doubling(1, 24))
+        """Seconds that leases were granted for."""
         self._store = store
         self._min_ttl = min_ttl
         self._checkpoint_interval = checkpoint_interval
@@ -121,6 +126,8 @@ class Lessor:
             self._expiries.set(lease._expiry, now + lease.ttl)
             self._plan_checkpoint(lease, now)
         schema.put_lease(self._store, schema.LeaseRecord(lease_id, lease.ttl))
+        self.granted += 1
+        self.ttls.observe(lease.ttl)
         return lease.ttl
 
     def revoke(self, lease_id: int) -> list[bytes]:
@@ -132,6 +139,7 @@ class Lessor:
         for key in lease.keys:
             del self._lease_of[key]
         schema.delete_lease(self._store, lease_id)
+        self.revoked += 1
         return sorted(lease.keys)
 
     def checkpoint(self, lease_id: int, remaining: int, now: float) -> None:
@@ -227,6 +235,7 @@ class Lessor:
             raise errors.LeaseNotFound()
         self._expiries.set(lease._expiry, now + lease.ttl)
         self._plan_checkpoint(lease, now)
+        self.renewed += 1
         return lease.ttl
 
     def time_to_live(self, lease_id: int, now: float, keys: bool = True) -> TimeToLive:

@@ -12,6 +12,7 @@ from quorate.rafthttp import probing
 from quorate.rafthttp.errors import RemoteProtocolError
 from quorate.rafthttp.headers import parse_id, refusal
 from quorate.rafthttp.host import Host, Identity
+from quorate.rafthttp.link import Counters
 from quorate.rafthttp.messages import decoded
 from quorate.rafthttp.snapshots import split_message
 from quorate.rafthttp.streams import STREAMS
@@ -114,12 +115,20 @@ class Handlers:
         assert message.snapshot is not None
         names = {"remote_peer_id": f"{message.from_:x}", "incoming_snapshot_index": message.snapshot.index}
         log.info("receiving database snapshot", **names)
+        counters = self._transport.counters(message.from_) or Counters()
+        counters.snapshots_arriving += 1
+        began = time.monotonic()
         try:
             await self._host.receive_snapshot(message, chunks)
         except Exception as error:
             # Whatever kept it from being stored: the sender must not think that it is.
             log.warn("failed to save incoming database snapshot", error=str(error), kind=type(error).__name__, **names)
+            counters.snapshots_not_received += 1
             return self._refuse(500, f"failed to save KV snapshot ({error})")
+        finally:
+            counters.snapshots_arriving -= 1
+        counters.snapshots_received += 1
+        counters.snapshot_receive_seconds.observe(time.monotonic() - began)
         log.info("received and saved database snapshot", **names)
         return HttpResponse(204, [self._cluster])
 

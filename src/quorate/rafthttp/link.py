@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from quorate.api.raftpb import Message
+from quorate.pkg.histogram import Histogram, doubling
 from quorate.pkg.jsonlog import get_log
 from quorate.rafthttp.errors import RemovedFromCluster
 from quorate.rafthttp.host import Host, Identity
@@ -15,6 +16,9 @@ from quorate.rafthttp.limits import SILENCE
 from quorate.transport.http1_client import HttpClient
 
 log = get_log(__name__)
+
+SNAPSHOT_SECONDS = doubling(0.1, 10)
+ROUND_TRIP_SECONDS = doubling(0.0001, 16)
 
 
 @dataclass(slots=True)
@@ -30,8 +34,21 @@ class Counters:
     disconnects: int = 0
     snapshots_sent: int = 0
     snapshots_failed: int = 0
+    """To be sent."""
+    snapshots_leaving: int = 0
+    """Under way now."""
+    snapshot_send_seconds: Histogram = field(default_factory=lambda: Histogram(SNAPSHOT_SECONDS))
+    """Of those that were sent."""
+    snapshots_received: int = 0
+    snapshots_not_received: int = 0
+    snapshots_arriving: int = 0
+    """Under way now."""
+    snapshot_receive_seconds: Histogram = field(default_factory=lambda: Histogram(SNAPSHOT_SECONDS))
+    """Of those that were received and kept."""
     round_trip: float = 0.0
     """Seconds of the last probe that was answered."""
+    round_trips: Histogram = field(default_factory=lambda: Histogram(ROUND_TRIP_SECONDS))
+    """Seconds of all of them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,6 +65,7 @@ class Prober:
         self._healthy, self._error = True, ""
         self._clock_difference = time.time() - took / 2 - remote
         link.counters.round_trip = took
+        link.counters.round_trips.observe(took)
 
     def _report(self) -> None:
         """Warn, but not each time."""

@@ -26,6 +26,7 @@ async def post_snapshot(link: Link, message: Message, chunks: AsyncIterator[byte
     snapshot_index = message.snapshot.index if message.snapshot is not None else 0
     started_at = link.wiring.loop.time()
     head = framed(message)
+    link.counters.snapshots_leaving += 1
     headers = [*request_headers(link.wiring.identity), ("Content-Type", "application/octet-stream")]
     try:
         reply = await link.wiring.client.request(
@@ -52,10 +53,12 @@ async def post_snapshot(link: Link, message: Message, chunks: AsyncIterator[byte
         link.counters.snapshots_failed += 1
         return False
     finally:
+        link.counters.snapshots_leaving -= 1
         aclose = getattr(chunks, "aclose", None)
         if aclose is not None:
             await aclose()
     link.counters.snapshots_sent += 1
+    link.counters.snapshot_send_seconds.observe(link.wiring.loop.time() - started_at)
     link.counters.sent_bytes += len(head) + size
     link.up()
     log.info(

@@ -21,6 +21,7 @@
 - `world`       what of the machine a simulator stands in for
 - `jobs`        long jobs in bites; `compactor`  compaction that nobody asked for
 - `logs`        raft snapshots and log compaction
+- `apply_times` `log_times` `compactions` `heartbeats`  what is measured on the way, for whoever watches the member
 - `space`       the NOSPACE alarm; `watch_sync`  watchers that lag behind
 
 Everything runs on one event loop; only the WAL and the backend have a thread each. Refuses to know gRPC methods, URLs

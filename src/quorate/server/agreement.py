@@ -138,7 +138,11 @@ class Agreement:
         data = self._entry_data(kind, request.SerializeToString() if body is None else body, caller)
         answer = self.proposals.add(data, kind, request, caller)
         self.raft.propose(data)
-        return await answer
+        try:
+            return await answer
+        except asyncio.CancelledError:
+            self.proposals.given_up(answer)
+            raise
 
     async def propose_leading(self, kind: str, request: Message, caller: Caller = NOBODY) -> Applied:
         """As `propose`, but never by way of another leader: for what only the one who leads may decide.
@@ -235,4 +239,5 @@ class Agreement:
     def _dropped(self, batch: Sequence[bytes]) -> None:
         for data in batch:
             if (proposal := self.proposals.take(data)) is not None:
+                self.proposals.failed += 1
                 proposal.resolve(errors.ProposalDropped())

@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from quorate.pkg.histogram import Histogram, doubling
 from quorate.pkg.jsonlog import get_log
 from quorate.server.snapshots import check_room, close_aside
 from quorate.storage import schema
@@ -53,6 +54,8 @@ class Backups:
         self._directory = server.config.snap_dir
         self._files = server.world.files
         self._making = asyncio.Lock()
+        self.seconds = Histogram(doubling(0.01, 17))
+        """How long they took that were read to the end."""
 
     @asynccontextmanager
     async def make(self) -> AsyncIterator[Backup]:
@@ -70,6 +73,7 @@ class Backups:
             log.info("sending database snapshot to client", bytes=size, storage_version=version)
             yield Backup(file, size, version)
             took = asyncio.get_running_loop().time() - began
+            self.seconds.observe(took)
             log.info("sent database snapshot to client", bytes=size, took=f"{took:.6f}s")
         finally:
             with suppress(FileNotFoundError):

@@ -57,6 +57,8 @@ class LeaseKeeper:
         self._look_at = 0.0
         self._confirmed_term = 0
         self._confirmed_at = 0.0
+        self.expired = 0
+        """Leases whose end this member has proposed, as leader."""
         self._fresh_seconds = FRESH_HEARTBEATS * server.config.heartbeat_interval
 
     async def renew(self, lease_id: int) -> int:
@@ -242,6 +244,7 @@ class LeaseKeeper:
         """False when a user was changed at the wrong moment, so that it must be proposed anew."""
         await self._confirm_leadership(0)
         if self._server.lessor.is_expired(lease_id, self._loop.time()):
+            self.expired += 1
             request = rpc_pb2.LeaseRevokeRequest(ID=lease_id)
             try:
                 # As root: members of other releases, too, ask who revokes a lease that holds keys.

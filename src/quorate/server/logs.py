@@ -11,10 +11,12 @@ The backend is the snapshot. A crash between two steps leaves a longer log than 
 from __future__ import annotations
 
 import asyncio
+import time
 from functools import partial
 from typing import TYPE_CHECKING
 
 from quorate.api.raftpb import Entry
+from quorate.pkg.histogram import SYNC_SECONDS, Histogram
 from quorate.pkg.jsonlog import get_log
 from quorate.raft import MemoryStorage
 from quorate.storage import snap
@@ -40,13 +42,18 @@ class LogCompactor:
         self._last = last
         """Index of the newest snapshot, or of the one being taken."""
         self._busy = False
+        self._began = 0.0
+        self.save_seconds = Histogram(SYNC_SECONDS)
+        """How long snapshots took, from their trigger until the log might forget."""
+        self.record_seconds = Histogram(SYNC_SECONDS)
+        """How long of that the record in the log took to be durable."""
         self._purging: asyncio.Future[list[str]] | None = None
 
     def applied(self, entry: Entry) -> None:
         """Entries up to `entry` are applied; take a snapshot when enough have gathered."""
         if self._busy or entry.index - self._last <= self._server.config.snapshot_count:
             return
-        self._busy = True
+        self._busy, self._began = True, time.monotonic()
         self._last = entry.index
         snapshot = WalSnapshot(entry.index, entry.term, self._server.state.conf_state)
         log.info("triggering snapshot", applied_index=entry.index, snapshot_count=self._server.config.snapshot_count)
@@ -59,7 +66,7 @@ class LogCompactor:
 
     def _record(self, snapshot: WalSnapshot, committed: asyncio.Future[None]) -> None:
         if not committed.cancelled():
-            self._server.raft.save_snapshot(snapshot, partial(self._saved, snapshot))
+            self._server.raft.save_snapshot(snapshot, partial(self._saved, snapshot, time.monotonic()))
 
     async def purge_for_ever(self) -> None:
         """Delete segments that nobody needs any more, but for the newest few; to be cancelled."""
@@ -83,8 +90,11 @@ class LogCompactor:
         if self._purging is not None:
             await asyncio.wait([self._purging])
 
-    def _saved(self, snapshot: WalSnapshot) -> None:
+    def _saved(self, snapshot: WalSnapshot, submitted: float) -> None:
         self._busy = False
+        now = time.monotonic()
+        self.save_seconds.observe(now - self._began)
+        self.record_seconds.observe(now - submitted)
         if snapshot.index <= self._storage.snapshot().index:
             return  # overtaken by one that a leader sent
         self._storage.create_snapshot(snapshot.index, snapshot.conf_state, b"")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
@@ -12,20 +12,24 @@ from quorate.api import errors
 from quorate.api.pb import rpc_pb2
 from quorate.api.raftpb import Entry, Snapshot
 from quorate.apply import alarm_name, cost_of
+from quorate.pkg.histogram import Histogram, doubling
 from quorate.pkg.jsonlog import get_log
 from quorate.server.agreement import Agreement
 from quorate.server.backups import Backups
 from quorate.server.bootstrap import Booted, boot, has_log
 from quorate.server.callers import Callers
 from quorate.server.clock import Clock
+from quorate.server.compactions import Compactions
 from quorate.server.compactor import AutoCompactor
 from quorate.server.config import ServerConfig
 from quorate.server.corruption import Corruption
 from quorate.server.defrag import Defragmenter
+from quorate.server.heartbeats import Heartbeats
 from quorate.server.jobs import SHORT_PAUSE, JobDropped, Jobs
 from quorate.server.join import Joined, look_around
 from quorate.server.leader_watch import LeaderWatch
 from quorate.server.leases import LeaseKeeper
+from quorate.server.log_times import LogTimes
 from quorate.server.logs import LogCompactor
 from quorate.server.members import Members
 from quorate.server.peers import CONNECTED_SECONDS, MemberRemoved, Peers
@@ -47,6 +51,8 @@ from quorate.transport.tls import ClientTls
 log = get_log(__name__)
 
 
+HASH_SECONDS = doubling(0.01, 15)
+"""Bounds for how long hashes take."""
 IDLE_CALLS = 64
 """Connections to a member that are kept for the next call: so many renewals of leases are forwarded at a time."""
 
@@ -93,6 +99,9 @@ class Server(Agreement):
     ) -> None:
         self.world = world
         booted = boot(config, world, joined, self._fail_from_thread)
+        self.log_times = LogTimes(booted.wal)
+        self.hash_seconds, self.hash_kv_seconds = Histogram(HASH_SECONDS), Histogram(HASH_SECONDS)
+        """How long hashes took that were computed: of the whole database, and of a revision."""
         self._writer = world.make_writer(booted.wal)
         try:
             super().__init__(config, booted, loop, world)
@@ -109,7 +118,7 @@ class Server(Agreement):
                 config,
                 booted,
                 self.proposals,
-                self.jobs.submit,
+                lambda job: self._run_compaction(job),
                 lambda: self._space.exceeded(),
                 self.peers.reconfigured,
                 self.slow,
@@ -130,6 +139,8 @@ class Server(Agreement):
         self.leases = LeaseKeeper(self)
         self.corruption = Corruption(self)
         self.leader_watch = LeaderWatch(self)
+        self.heartbeats = Heartbeats(self)
+        self.compactions = Compactions(self.store)
         self.snapshots = Snapshots(self)
         self.backups = Backups(self)
         self.defragmenter = Defragmenter(self)
@@ -299,21 +310,26 @@ class Server(Agreement):
 
     async def hash_kv(self, revision: int) -> HashResult:
         """Raises Compacted, FutureRevision."""
+        began = self._loop.time()
         while True:
             with suppress(JobDropped):
                 found: HashResult = await self.jobs.submit(self.store.hash_kv(revision), SHORT_PAUSE)
+                self.hash_kv_seconds.observe(self._loop.time() - began)
                 return found
 
     async def hash(self) -> int:
         """Hash of the whole database, all buckets, after everything pending is committed."""
+        began = self._loop.time()
         while True:
             with suppress(JobDropped):
                 await self.committed()
                 value: int = await self.jobs.submit(schema.hash_buckets(self.backend), SHORT_PAUSE)
+                self.hash_seconds.observe(self._loop.time() - began)
                 return value
 
     def _tick(self, now: float) -> None:
         self.node.tick()
+        self.heartbeats.tick(now)
         self.reads.tick(now)
         self.proposals.expire(now, self._expired)
         self.backend.flush()
@@ -348,7 +364,10 @@ class Server(Agreement):
 
     def _resume_compaction(self) -> None:
         if self.store.pending_compaction is not None:
-            self.jobs.submit(self.store.pending_compaction)
+            self._run_compaction(self.store.pending_compaction)
+
+    def _run_compaction(self, job: Generator[None, None, None]) -> None:
+        self.jobs.submit(self.compactions.timed(job))
 
     def _campaign_if_alone(self) -> None:
         """A cluster of one need not wait for an election timeout: nobody else can lead."""

@@ -9,8 +9,8 @@ A change is judged once more where it is applied (`membership.Cluster.validate`)
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -52,6 +52,10 @@ class Members:
 
     def __init__(self, server: Server) -> None:
         self._server = server
+        self.promoted = 0
+        """Learners that this member has promoted, as leader."""
+        self.promotions_refused: Counter[str] = Counter()
+        """Promotions that failed here, by the text of the error."""
 
     async def add(self, peer_urls: Sequence[str], is_learner: bool) -> tuple[Member, Sequence[Member]]:
         """Add a member; the new one and all. Raises BadMemberUrls, NotEnoughStarted, Unhealthy, and at apply
@@ -89,8 +93,16 @@ class Members:
         """Make a learner a voter. Raises MemberNotFound, LearnerNotReady, MemberNotLearner, NotEnoughStarted,
         TimeoutWaitApplied; forwarded also NoLeader, Timeout, Stopped."""
         if self._server.is_leader:
-            with contextlib.suppress(errors.NotLeader):  # any more
-                return await self._promote_here(number)
+            try:
+                members = await self._promote_here(number)
+            except errors.NotLeader:
+                pass  # any more
+            except errors.EtcdError as err:
+                self.promotions_refused[str(err)] += 1
+                raise
+            else:
+                self.promoted += 1
+                return members
         return await self._forward_promote(number)
 
     async def _promote_here(self, number: int) -> Sequence[Member]:

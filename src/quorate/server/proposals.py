@@ -45,9 +45,21 @@ class Proposals:
         self._waiting: dict[bytes, Proposal] = {}
         self._patient: dict[bytes, Proposal] = {}
         """Those that wait for as long as their caller does."""
+        self.failed = 0
+        """Proposals that were given up: by their caller, for want of a leader or of time, at the end of the server."""
 
     def __len__(self) -> int:
         return len(self._waiting)
+
+    @property
+    def pending(self) -> int:
+        """Proposals whose callers wait."""
+        return sum(not proposal.answer.done() for proposal in self._waiting.values())
+
+    def given_up(self, answer: Answer[Applied]) -> None:
+        """Whoever waited for an answer does so no more. The entry may be applied all the same."""
+        answer.cancel()
+        self.failed += 1
 
     def add(
         self, data: bytes, kind: str, request: Any, caller: Caller = NOBODY, *, patient: bool = False
@@ -72,9 +84,11 @@ class Proposals:
             if proposal.made_at + self._timeout > now:
                 return
             del self._waiting[data]
+            self.failed += not proposal.answer.done()
             proposal.resolve(error(data, proposal))
 
     def fail_all(self, error: Callable[[], EtcdError]) -> None:
         waiting, self._waiting, self._patient = {**self._waiting, **self._patient}, {}, {}
+        self.failed += sum(not proposal.answer.done() for proposal in waiting.values())
         for proposal in waiting.values():
             proposal.resolve(error())

@@ -44,6 +44,8 @@ class Reads:
         self._context = b""
         self._asked_at = self._begun = 0.0
         self._confirmed: int | None = None
+        self.failed = 0
+        """Rounds that ended with an error, but for those at the end of the server."""
 
     def barrier(self) -> asyncio.Future[None]:
         """A future, shared by readers, that is done once local state is fresh enough. Fails with Timeout,
@@ -79,6 +81,7 @@ class Reads:
         if self._running is None:
             return
         if now >= self._begun + self._timeout:
+            self.failed += 1
             self._finish(errors.Timeout())
         elif self._confirmed is None and now - self._asked_at >= RETRY_INTERVAL:
             self._asked_at = now
@@ -87,6 +90,7 @@ class Reads:
     def leader_changed(self) -> None:
         """Another member leads: an unconfirmed round was asked of the one before."""
         if self._running is not None and self._confirmed is None:
+            self.failed += 1
             self._finish(errors.LeaderChanged())
 
     def fail(self, error: Callable[[], errors.EtcdError]) -> None:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from quorate.api.raftpb import Message, Snapshot
 from quorate.membership import Cluster, encode_v2_store
+from quorate.pkg.histogram import Histogram, doubling
 from quorate.pkg.jsonlog import get_log
 from quorate.server.snapshot_files import database_path, export, remove_superseded, take_in, unname
 from quorate.storage import schema
@@ -58,11 +59,18 @@ class Snapshots:
         self._views: set[View] = set()
         self._stopped = False
         self._receiving = asyncio.Lock()
+        self.received_seconds = Histogram(doubling(0.1, 10))
+        """How long they took to be kept that came from a leader."""
 
     @property
     def are_leaving(self) -> bool:
         """True while one is being sent: the log behind it must not be cut, its receiver will need it."""
         return bool(self._sending)
+
+    @property
+    def is_arriving(self) -> bool:
+        """True while one is received and made ready to take the place of what is here."""
+        return self._receiving.locked()
 
     def send(self, message: Message) -> None:
         """Have the state of now sent in place of what `message` names; raft is told how that went."""
@@ -178,6 +186,7 @@ class Snapshots:
         Raises OSError, and ValueError when it is no database of a member.
         """
         snapshot = message.snapshot or Snapshot()
+        began = asyncio.get_running_loop().time()
         async with self._receiving:
             # Those that raft did not want.
             self.close_aside(remove_superseded(self._directory, self._server.applied_index, self._files))
@@ -206,6 +215,7 @@ class Snapshots:
                 raise ValueError(str(err)) from err
             finally:
                 self._remove(path)
+            self.received_seconds.observe(asyncio.get_running_loop().time() - began)
             self._server.raft.receive(message)
 
 

@@ -20,8 +20,10 @@ from quorate.apply import Alarms, Applied, Applier, Quota
 from quorate.auth import AuthStore, SimpleTokens
 from quorate.lease import CHECKPOINT_INTERVAL, Lessor
 from quorate.membership import check_not_above
+from quorate.pkg.histogram import Histogram
 from quorate.pkg.jsonlog import get_log
 from quorate.raft import RawNode, Role
+from quorate.server.apply_times import ApplyTimes
 from quorate.server.bootstrap import Booted
 from quorate.server.config import ServerConfig
 from quorate.server.proposals import Proposal, Proposals
@@ -66,6 +68,7 @@ class State:
         self.quota = Quota(config.quota_backend_bytes, self.backend.size_in_use)
         self.conf_state = booted.conf_state
         self.applied_index = booted.applied_index
+        self.apply_times = ApplyTimes()
         self._applier = Applier(self.store, self.lessor, self.cluster, self.alarms, self.quota, self.auth)
         self._lease_extension = config.election_timeout
         self._proposals = proposals
@@ -84,11 +87,19 @@ class State:
         self.backend.begin_entry()
         begun = committed
         for entry in entries:
+            seconds = None
             if entry.type == EntryType.NORMAL:
-                self._apply_normal(entry, now, node, answers)
+                seconds = self._apply_normal(entry, now, node, answers)
             else:
                 self._apply_conf_change(entry, node, answers)
             ended = time.monotonic()
+            if seconds is not None:
+                took = ended - begun
+                if took <= seconds.first:
+                    seconds.low += 1
+                    seconds.sum += took
+                else:
+                    seconds.observe(took)
             if ended - begun > self._slow.limit:
                 self._slow.apply(entry, ended - begun)
             begun = ended
@@ -101,17 +112,21 @@ class State:
         for proposal, result in answers:
             proposal.resolve(result)
 
-    def _apply_normal(self, entry: Entry, now: float, node: RawNode, answers: list[tuple[Proposal, Result]]) -> None:
+    def _apply_normal(
+        self, entry: Entry, now: float, node: RawNode, answers: list[tuple[Proposal, Result]]
+    ) -> Histogram | None:
+        """Where to note how long this took; None for an entry that asks for nothing."""
         if not entry.data:
             # The first entry of a term: on its leader, leases run from here on.
             if node.raft.role is Role.LEADER and entry.term == node.raft.term:
                 self.lessor.promote(now, self._lease_extension)
-            return
+            return None
         proposal = self._proposals.take(entry.data)
         result: Result
         try:
             if proposal is not None:
-                result = self._applier.apply(proposal.kind, proposal.request, now, proposal.caller, entry.index)
+                kind = proposal.kind
+                result = self._applier.apply(kind, proposal.request, now, proposal.caller, entry.index)
             else:
                 kind, request, _, caller = decode_request(entry.data)
                 result = self._applier.apply(kind, request, now, caller, entry.index)
@@ -128,6 +143,8 @@ class State:
                 self._run_job(result.job)
         if proposal is not None:
             answers.append((proposal, result))
+        times = self.apply_times
+        return (times.succeeded if result.__class__ is Applied else times.failed)[kind]
 
     def _apply_conf_change(self, entry: Entry, node: RawNode, answers: list[tuple[Proposal, Result]]) -> None:
         """A change that does not fit the members is refused by all of them alike: raft is told of no change."""

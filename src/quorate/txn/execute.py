@@ -61,10 +61,13 @@ def delete_range(writer: Writer, request: rpc.DeleteRangeRequest) -> bytes:
 def txn(store: Store, request: rpc.TxnRequest, leases: Leases) -> tuple[int, bytes]:
     """Run a txn that may write: (revision of the store after it, body). Raises what its operations raise."""
     path = _decide(store, request)
+    operations = 0
     for op in _taken(request, iter(path)):
+        operations += not op.HasField("request_txn")
         if op.HasField("request_put"):
             _check_put(store, op.request_put, leases)
     _check_ranges(store, _taken(request, iter(path)))
+    store.counts.txns += operations > 1
     with store.write() as writer:
         body = _run(writer, request, iter(path), leases)
         return writer.revision, body
@@ -75,6 +78,7 @@ def read_txn(store: Store, request: rpc.TxnRequest) -> tuple[int, bytes]:
     succeeded = _holds_all(store, request.compare)
     branch = request.success if succeeded else request.failure
     _check_ranges(store, branch)
+    store.counts.txns += len(branch) > 1
     responses = []
     revision = store.revision
     for op in branch:

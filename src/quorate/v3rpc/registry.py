@@ -14,6 +14,7 @@ from quorate.api.pb import election_pb2, health_pb2, lock_pb2, rpc_pb2
 from quorate.server import Server
 from quorate.transport.grpc import Bidi, Context, Metadata, Method, ServerStreaming, Stream, Unary
 from quorate.v3rpc.auth import Auth
+from quorate.v3rpc.client_versions import Calls, ClientVersions
 from quorate.v3rpc.cluster import Cluster
 from quorate.v3rpc.door import Door
 from quorate.v3rpc.election import Election
@@ -30,15 +31,17 @@ WANTS_LEADER = "hasleader"
 MAX_HARMLESS = 1024
 """Metadata remembered as harmless, of as many clients."""
 
+Judged = tuple[Metadata, Calls]
+"""Metadata and where its calls are counted."""
 UnaryHandler = Callable[[Any, Context], bytes | Coroutine[Any, Any, bytes]]
 
 
-def build_methods(server: Server) -> Mapping[str, Method]:
-    """Every method this member answers, by full name."""
+def build_methods(server: Server, versions: ClientVersions | None = None) -> Mapping[str, Method]:
+    """Every method this member answers, by full name; `versions` counts who calls them."""
     door = Door(server)
     kv, watch, lease = KV(server, door), Watch(server, door), Lease(server, door)
     cluster, maintenance, health = Cluster(server, door), Maintenance(server, door), Health(server)
-    rules = _Rules(server)
+    rules = _Rules(server, versions or ClientVersions())
 
     def unary(request: type[Message], handle: UnaryHandler) -> Unary:
         return Unary(request.FromString, rules.guard(handle))
@@ -123,10 +126,11 @@ class _Rules:
     """What is checked before any handler runs: is there a version all agree on, may a learner answer this, can the
     caller's version be read, is there a leader for those who want one."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Server, versions: ClientVersions) -> None:
         self._server = server
         self._cluster = server.cluster
-        self._harmless: dict[int, Metadata] = {}
+        self._versions = versions
+        self._harmless: dict[int, Judged] = {}
         """Metadata that no call need be refused for, by identity; the calls of one client share it."""
 
     def check_member(self, learner_serves: bool) -> None:
@@ -136,19 +140,22 @@ class _Rules:
         if not learner_serves:
             raise errors.NotSupportedForLearner()
 
-    def check_caller(self, metadata: Metadata) -> None:
-        """Raises InvalidClientApiVersion, NoLeader."""
+    def check_caller(self, metadata: Metadata) -> Judged:
+        """Where the call is to be counted. Raises InvalidClientApiVersion, NoLeader."""
+        version = metadata.get("client-api-version")
         try:
-            (metadata.get("client-api-version") or "").encode()
+            (version or "").encode()
         except UnicodeEncodeError:
             raise errors.InvalidClientApiVersion() from None
+        judged = metadata, self._versions.of(version)
         if metadata.get(WANTS_LEADER) == "true":
             if not self._server.leader_id:
                 raise errors.NoLeader()
-            return
+            return judged
         if len(self._harmless) >= MAX_HARMLESS:
             self._harmless.clear()
-        self._harmless[id(metadata)] = metadata
+        self._harmless[id(metadata)] = judged
+        return judged
 
     def guard(self, handle: UnaryHandler, learner_serves: Callable[[Any], bool] | None = None) -> UnaryHandler:
         """`handle` behind the rules; `learner_serves(request)` tells what a learner may answer, None for nothing."""
@@ -159,8 +166,10 @@ class _Rules:
             if cluster.is_restricted:
                 self.check_member(learner_serves is not None and learner_serves(request))
             metadata = context.metadata
-            if harmless.get(id(metadata)) is not metadata:
-                self.check_caller(metadata)
+            judged = harmless.get(id(metadata))
+            if judged is None or judged[0] is not metadata:
+                judged = self.check_caller(metadata)
+            judged[1].unary += 1
             return handle(request, context)
 
         return guarded
@@ -172,7 +181,7 @@ class _Rules:
         if self._cluster.is_restricted:
             self.check_member(learner_serves)
         metadata = stream.context.metadata
-        self.check_caller(metadata)
+        self.check_caller(metadata)[1].stream += 1
         if metadata.get(WANTS_LEADER) != "true":
             return nullcontext()
         return self._server.leader_watch.guard(lambda: stream.fail(errors.NoLeader()))

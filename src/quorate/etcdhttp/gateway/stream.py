@@ -70,6 +70,7 @@ class StreamCall:
         self.context = context
         self._tally = tally
         tally.opened += 1
+        self._begun = tally.begun()
         self._method = method
         self._kind = kind
         self._requests = requests
@@ -106,6 +107,7 @@ class StreamCall:
             raise Status(Code.CANCELLED, f"request did not come whole: {error}") from None
         check_size(body, self._max_message)
         self._tally.received += 1
+        self._tally.received_bytes += len(body)
         return parse(self._method.parse, body)
 
     def send(self, reply: Reply) -> None:
@@ -115,6 +117,7 @@ class StreamCall:
             self._replies.append(body)
             self._waiting += len(body)
             self._tally.sent += 1
+            self._tally.sent_bytes += len(body)
             _wake(self._news)
 
     async def drain(self) -> None:
@@ -184,6 +187,7 @@ class StreamCall:
         self._over = True
         self._outcome = outcome
         self._tally.ended(Code.OK if outcome is None else outcome.code)
+        self._tally.took(self._begun)
         if self._timer is not None:
             self._timer.cancel()
         _wake(self._news)

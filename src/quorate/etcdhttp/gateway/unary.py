@@ -19,6 +19,8 @@ from quorate.transport.grpc.unary import stop
 async def call_unary(method: Unary, body: bytes, context: Context, tally: MethodTally) -> bytes:
     """The encoded reply. Raises Status for whatever the handler raises, and past the deadline of the call."""
     tally.received += 1
+    tally.received_bytes += len(body)
+    begun = tally.begun()
     try:
         reply = await _call(method, body, context)
     except asyncio.CancelledError:
@@ -28,8 +30,12 @@ async def call_unary(method: Unary, body: bytes, context: Context, tally: Method
         status = to_status(error, context.path)
         tally.ended(status.code)
         raise status from None
-    tally.ended(Code.OK)
-    return reply
+    else:
+        tally.ended(Code.OK)
+        tally.sent_bytes += len(reply)
+        return reply
+    finally:
+        tally.took(begun)
 
 
 async def _call(method: Unary, body: bytes, context: Context) -> bytes:

@@ -50,6 +50,8 @@ class Backend:
         self._in_entry = False
         self._closed = False
         self._begin()
+        self.commit_seconds, self.sync_seconds = self._writer.seconds, self._writer.sync_seconds
+        """How long batches took to be written, and of that to the disk, since this was opened."""
 
     def _begin(self) -> None:
         """Start over the file as it is, with nothing in memory."""
@@ -225,6 +227,11 @@ class Backend:
         """Bytes of the file without its free pages, as of the last batch."""
         return self._writer.size_in_use
 
+    @property
+    def open_views(self) -> int:
+        """How many are open."""
+        return self._file.open_views
+
     def view(self) -> View:
         """The file's rows as they are now, held still until closed. Rows not yet committed are not in it.
 
@@ -255,6 +262,7 @@ class Backend:
             self._writer.error = BackendFailed(f"cannot put {path} in the place of {self._file.path}: {reason}")
             raise self._writer.error from reason
         self._begin()
+        self._writer.seconds, self._writer.sync_seconds = self.commit_seconds, self.sync_seconds
 
     def defragment(self) -> Generator[None, None, None]:
         """Put a file of the same rows, without anything between them, in the place of this one, while rows are read

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Sequence
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 import lmdb
 
+from quorate.pkg.histogram import SYNC_SECONDS, Histogram
 from quorate.storage.backend.file import BackendError, BackendFailed, File
 
 if TYPE_CHECKING:
@@ -64,6 +66,10 @@ class Writer:
         self.error: BackendFailed | None = None
         self.size = file.allocated()
         self.size_in_use = 0
+        self.seconds = Histogram(SYNC_SECONDS)
+        """How long each batch took, from its first row to the end of its sync."""
+        self.sync_seconds = Histogram(SYNC_SECONDS)
+        """How long of that its pages took to the disk."""
         self._file = file
         self._on_error = on_error
         self._page_size = file.page_size
@@ -119,11 +125,15 @@ class Writer:
                 _call(self._on_error, self.error)
 
     def _write(self, batch: Batch) -> None:
+        began = time.perf_counter()
         if batch.twin is None or not self._write_twin(batch.twin, batch):
             with self._file.env.begin(write=True) as txn:
                 place_all(txn, self._file.handles, batch.changes)
                 batch.placed.release()
                 self._measure(txn)
+                placed = time.perf_counter()
+            self.sync_seconds.observe(time.perf_counter() - placed)
+        self.seconds.observe(time.perf_counter() - began)
         self.size = self._file.allocated()
 
     def _write_twin(self, twin: Twin, batch: Batch) -> bool:

@@ -36,6 +36,8 @@ class Jobs:
     def __init__(self) -> None:
         self.compactions: deque[int] = deque()
         self.hashing = 0
+        self.removing = False
+        """The compaction under way is past the index: rows are removed."""
 
 
 def schedule(store: Store, revision: int) -> Generator[None, None, None]:
@@ -85,6 +87,7 @@ def _run(store: Store, revision: int, previous: int, hash_counts: bool) -> Gener
                 any_kept |= store.index.compact(last_key, revision)
             if len(keys) < batch:
                 row_hash = RowHash(previous, any_kept)
+                jobs.removing = True
         else:
             rows = list(store.rows.scan(KEY, last_row, revision_bytes(revision + 1, 0), batch))
             _remove(store, rows, row_hash)
@@ -96,6 +99,7 @@ def _run(store: Store, revision: int, previous: int, hash_counts: bool) -> Gener
     if hash_counts:
         store.hashes.add(row_hash.result(revision))
     jobs.compactions.popleft()
+    jobs.removing = False
 
 
 def _remove(store: Store, rows: list[tuple[bytes, bytes]], row_hash: RowHash) -> None:
@@ -107,4 +111,5 @@ def _remove(store: Store, rows: list[tuple[bytes, bytes]], row_hash: RowHash) ->
         if not knows(key_of(row), main, sub):
             forgotten.add(place)
             store.rows.delete(KEY, place)
+    store.counts.compacted_rows += len(forgotten)
     row_hash.add(rows, forgotten)

@@ -74,6 +74,24 @@ class RangeResult(NamedTuple):
     revision: int
 
 
+class Counts:
+    """What has been done to a store since it was made; restores do not begin it anew."""
+
+    __slots__ = ("compacted_rows", "delete_ranges", "put_bytes", "puts", "ranges", "txns")
+
+    def __init__(self) -> None:
+        self.puts = 0
+        self.put_bytes = 0
+        """Bytes of their keys and values."""
+        self.delete_ranges = 0
+        self.ranges = 0
+        """Reads of keys or ranges, those of transactions and compares among them."""
+        self.txns = 0
+        """Transactions of more than one of these; who runs one counts it."""
+        self.compacted_rows = 0
+        """Rows that compactions have removed."""
+
+
 class Store:
     """Keys at revisions, kept as rows of bucket `key`. Call `restore` before anything else."""
 
@@ -90,6 +108,7 @@ class Store:
         self.compacted_revision = NEVER_COMPACTED
         self.pending_compaction: Generator[None, None, None] | None = None
         """After `restore`: the rest of a compaction that had not finished, to be run to its end."""
+        self.counts = Counts()
         self._writing = False
 
     def restore(self, rows: Rows | None = None) -> None:
@@ -126,6 +145,7 @@ class Store:
 
     def get(self, key: bytes) -> bytes | None:
         """Serialized KeyValue of the key as it is now; what `range` gives for it, by the shortest way."""
+        self.counts.ranges += 1
         stamp = self.index.latest(key)
         return self.rows.get(KEY, row_key(stamp)) if stamp else None
 
@@ -166,6 +186,7 @@ class Store:
         self, current: int, key: bytes, range_end: bytes, revision: int, limit: int, mode: Mode, counted: bool
     ) -> RangeResult:
         """`range`, when `current` is the newest revision there is (a transaction sees its own)."""
+        self.counts.ranges += 1
         if revision > current:
             raise errors.FutureRevision()
         index = self.index
@@ -293,6 +314,9 @@ class WriteTxn:
     def put(self, key: bytes, value: bytes, lease: int = 0) -> int:
         """Set a key and move it to `lease` (0: none); the revision of the change."""
         store = self._store
+        counts = store.counts
+        counts.puts += 1
+        counts.put_bytes += len(key) + len(value)
         main, sub = self._main, self._sub
         attached = store.leases.lease_of(key)
         if attached != lease:
@@ -310,6 +334,7 @@ class WriteTxn:
 
     def delete_range(self, key: bytes, range_end: bytes = b"") -> list[bytes]:
         """Delete every key in range; the keys deleted, in order."""
+        self._store.counts.delete_ranges += 1
         keys = self._store.index.live_keys(key, range_end)
         for key in keys:
             self._delete(key)

@@ -22,8 +22,9 @@ from quorate.storage.wal.segment import PREPARED, SEGMENT_BYTES, SegmentName, ex
 class WAL:
     """A log opened for writing. Every segment that may still be needed is locked.
 
-    `on_sync(seconds)` is called after every sync of a batch; `bytes_written` counts what went into segments. With
-    `unsafe_no_fsync` batches are not synced: a power failure then loses promises, for tests and throw-away data only.
+    `on_write(seconds)` is called after every write of batches, `on_sync(seconds)` after every sync; `bytes_written`
+    counts what went into segments. With `unsafe_no_fsync` batches are not synced: a power failure then loses promises,
+    for tests and throw-away data only.
     """
 
     def __init__(
@@ -32,6 +33,7 @@ class WAL:
         self.directory = directory
         self.encoder = encoder
         self.unsafe_no_fsync = False
+        self.on_write: Callable[[float], None] | None = None
         self.on_sync: Callable[[float], None] | None = None
         self.bytes_written = 0
         self.failure: WalError | None = None
@@ -172,6 +174,7 @@ class WAL:
         if self.failure is not None:
             raise self.failure
         segment = self._segments[-1][1]
+        began = time.perf_counter()
         try:
             segment.write(data, self._offset)
         except OSError as error:
@@ -182,14 +185,16 @@ class WAL:
             self._fail("write", error)
         self._offset += len(data)
         self.bytes_written += len(data)
+        written = time.perf_counter()
+        if self.on_write is not None:
+            self.on_write(written - began)
         if sync and not self.unsafe_no_fsync:
-            began = time.perf_counter()
             try:
                 segment.sync()
             except OSError as error:
                 self._fail("write", error)
             if self.on_sync is not None:
-                self.on_sync(time.perf_counter() - began)
+                self.on_sync(time.perf_counter() - written)
 
     def _cut(self, cut: Cut) -> None:
         """Go on in a new segment. Until its name is durable nothing is in it that anyone was promised."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from random import Random
 
 from quorate.api.raftpb import ConfState, Message, MessageType
-from quorate.etcdhttp import ClientHandler, PeerHandler
+from quorate.etcdhttp import ClientHandler, Metrics, PeerHandler
 from quorate.raft import MAX_SIZE_PER_MESSAGE
 from quorate.server import Server, ServerConfig
 from quorate.server.join import BootstrapError
@@ -228,7 +228,7 @@ class Machine:
             grpc.flush()
 
         server.raft.turn_ended = turn_ended
-        await serve(host.bind(CLIENT_PORT), grpc, ClientHandler(server, grpc.tallies))
+        await serve(host.bind(CLIENT_PORT), grpc, ClientHandler(server, Metrics(server, grpc.tallies)))
         process.ready = True
         process.loop.note("ready")
 

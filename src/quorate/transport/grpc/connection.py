@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Coroutine
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, cast
 
 from quorate.api.errors import Code
+from quorate.transport.grpc.answer import answer_of
 from quorate.transport.grpc.edge import Edge
-from quorate.transport.grpc.framing import PREFIX_SIZE, frame_gzip, pack_prefix
+from quorate.transport.grpc.framing import PREFIX_SIZE, frame_gzip, is_whole, pack_prefix
 from quorate.transport.grpc.heads import (
     GZIP_RESPONSE_HEADERS,
     RESPONSE_HEADERS,
@@ -23,7 +23,7 @@ from quorate.transport.grpc.heads import (
 from quorate.transport.grpc.keepalive import PING, Heartbeat, PingPolice
 from quorate.transport.grpc.limits import DRAIN_PING_TIMEOUT, LINGER
 from quorate.transport.grpc.methods import Bidi, Context, Reply, Unary
-from quorate.transport.grpc.status import OK_TRAILERS, Status, status_of, trailers_of
+from quorate.transport.grpc.status import OK_TRAILERS, Status, trailers_of
 from quorate.transport.grpc.stream import Stream, parse
 from quorate.transport.grpc.unary import UnaryCall
 from quorate.transport.grpc.web_call import WebCall
@@ -45,9 +45,6 @@ from quorate.transport.web import HttpHandler
 
 if TYPE_CHECKING:
     from quorate.transport.grpc.server import GrpcServer
-
-_log = logging.getLogger(__name__)
-_log.addHandler(logging.NullHandler())
 
 _DRAIN_PING = b"goodbye!"
 
@@ -125,15 +122,18 @@ class ServerConnection(Edge):
             return
         self._heard = self.loop.time()
         self.dirty = True  # what can be answered at once is written when all of it is answered
-        waiting = self._waiting
+        waiting, timed = self._waiting, self._server.timed
         for event in self.machine.receive(data):
             if type(event) is DataReceived:
                 stream_id, body, end_stream = event
                 opening = waiting.pop(stream_id, None)
                 if opening is None:
                     self._on_data(stream_id, body, end_stream)
-                elif end_stream and self._is_whole(body):
-                    self._run_at_once(stream_id, opening, body)
+                elif end_stream and is_whole(body, self._whole_limit):
+                    if timed:
+                        self._run_timed(stream_id, opening, body)
+                    else:
+                        self._run_at_once(stream_id, opening, body)
                 else:
                     self._open_call(stream_id, opening).feed(body, end_stream)
             elif type(event) is HeadersReceived:
@@ -181,7 +181,9 @@ class ServerConnection(Edge):
         """The reply of a unary handler, or its coroutine, not started. Raises Status when no request can be parsed."""
         method = head.method
         assert isinstance(method, Unary)
-        head.tally.received += 1
+        tally = head.tally
+        tally.received += 1
+        tally.received_bytes += len(body)
         return method.handle(parse(method.parse, body), context)
 
     def reply(self, stream_id: int, head: Head, reply: Reply) -> None:
@@ -199,7 +201,9 @@ class ServerConnection(Edge):
         else:
             framed = pack_prefix(0, len(body)) + body
             self.machine.send_unary_reply(stream_id, RESPONSE_HEADERS, framed, OK_TRAILERS)
-        head.tally.succeeded += 1
+        tally = head.tally
+        tally.succeeded += 1
+        tally.sent_bytes += len(body)
         self.police.forgiven = True
         if self.machine.pending():
             self._watch_unsent(stream_id)
@@ -207,7 +211,7 @@ class ServerConnection(Edge):
 
     def fail_call(self, stream_id: int, head: Head, error: BaseException, peer_ended: bool) -> None:
         """Answer a call that has sent nothing with the status of an error."""
-        code, text = self._status(head, error)
+        code, text = answer_of(error, head.path)
         head.tally.ended(code)
         self._calls.pop(stream_id, None)
         self.machine.send_headers(stream_id, trailers_only(code, text), True)
@@ -217,7 +221,7 @@ class ServerConnection(Edge):
         """End a streaming call."""
         stream_id = stream.stream_id
         self._calls.pop(stream_id, None)
-        code, text = (0, "") if error is None else self._status(stream.head, error)
+        code, text = (0, "") if error is None else answer_of(error, stream.head.path)
         stream.head.tally.ended(code)
         if stream.head_sent:
             self.machine.send_headers(stream_id, trailers_of(code, text), True)
@@ -300,11 +304,6 @@ class ServerConnection(Edge):
         elif isinstance(event, SettingsReceived) and self._preface_timer is not None:
             self._preface_timer.cancel()
 
-    def _is_whole(self, body: bytes) -> bool:
-        """Whether the bytes are exactly one plain message of an allowed size."""
-        size = len(body)
-        return PREFIX_SIZE <= size <= self._whole_limit and body[:PREFIX_SIZE] == pack_prefix(0, size - PREFIX_SIZE)
-
     def _run_at_once(self, stream_id: int, opening: Opening, body: bytes) -> None:
         """Serve a call whose request came in one piece; most handlers answer before their first wait."""
         head = cast(Head, opening.head)
@@ -319,9 +318,16 @@ class ServerConnection(Edge):
         except (Exception, asyncio.CancelledError) as error:
             self.fail_call(stream_id, head, error, True)
         else:
-            call = UnaryCall(self, stream_id, head, opening.context)
-            self._calls[stream_id] = call
+            call = self._calls[stream_id] = UnaryCall(self, stream_id, head, opening.context)
             call.follow(coroutine, awaited)
+
+    def _run_timed(self, stream_id: int, opening: Opening, body: bytes) -> None:
+        """The same where calls are timed; one that is under way when this returns times itself."""
+        tally = cast(Head, opening.head).tally
+        begun = tally.begun()
+        self._run_at_once(stream_id, opening, body)
+        if stream_id not in self._calls:
+            tally.took(begun)
 
     def _open_call(self, stream_id: int, opening: Opening) -> UnaryCall | Stream:
         """A call that outlives this read."""
@@ -330,14 +336,6 @@ class ServerConnection(Edge):
         kind = UnaryCall if isinstance(head.method, Unary) else Stream
         call = self._calls[stream_id] = kind(self, stream_id, head, opening.context)
         return call
-
-    def _status(self, head: Head, error: BaseException) -> tuple[int, str]:
-        """Code and text of an error; one that has none is our fault, told to the log and not to the caller."""
-        status = status_of(error)
-        if status is not None:
-            return status
-        _log.error("handler of %s failed", head.path, exc_info=error)
-        return Code.INTERNAL, "internal error"
 
     def _end(self, stream_id: int, peer_ended: bool) -> None:
         """The trailers are queued. A peer that still sends is told to stop (RFC 9113 §8.1)."""

@@ -80,6 +80,12 @@ class MessageReader:
             raise Status(Code.INTERNAL, "grpc: compressed flag set with identity or empty encoding")
 
 
+def is_whole(body: bytes, limit: int) -> bool:
+    """Whether the bytes are exactly one plain message with its prefix, at most `limit` bytes of both."""
+    size = len(body)
+    return PREFIX_SIZE <= size <= limit and body[:PREFIX_SIZE] == pack_prefix(0, size - PREFIX_SIZE)
+
+
 def too_large(size: int, limit: int) -> Status:
     """The status of a message above the receiver's limit."""
     return Status(Code.RESOURCE_EXHAUSTED, f"grpc: received message larger than max ({size} vs. {limit})")

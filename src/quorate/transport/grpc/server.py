@@ -22,9 +22,13 @@ class GrpcServer:
         limits: ServerLimits | None = None,
         http2: Limits | None = None,
         slow_call: Callable[[Context, float], None] = lambda context, seconds: None,
+        *,
+        timed: bool = False,
     ) -> None:
+        """`timed`: measure how long calls take, for each method."""
+        self.timed = timed
         self.methods = dict(methods)
-        self.tallies = tallies(self.methods)
+        self.tallies = tallies(self.methods, timed)
         self.services = frozenset(path[1:].rpartition("/")[0] for path in methods)
         self.limits = limits or ServerLimits()
         self.http2 = http2 or Limits()

@@ -30,6 +30,7 @@ class Stream(Outlet):
         """Called once when the call is over, for whatever reason."""
         self.head_sent = False
         self.head = head
+        self._clock = head.tally.begun()
         self._connection = connection
         self._inbox = Inbox(connection, stream_id, MessageReader(connection.limits.max_receive_message, head.encoding))
         self._peer_ended = False
@@ -44,6 +45,7 @@ class Stream(Outlet):
         if body is None:
             return None
         self.head.tally.received += 1
+        self.head.tally.received_bytes += len(body)
         return parse(self.head.method.parse, body)
 
     def send(self, reply: Reply) -> None:
@@ -53,6 +55,7 @@ class Stream(Outlet):
         body = reply if isinstance(reply, bytes) else reply.SerializeToString()
         self.send_head()
         self.head.tally.sent += 1
+        self.head.tally.sent_bytes += len(body)
         self._connection.police.forgiven = True
         self.put(frame_gzip(body) if self.head.gzip else frame(body))
 
@@ -125,6 +128,7 @@ class Stream(Outlet):
         self._connection.finish_stream(self, error, self._peer_ended)
 
     def _close(self) -> None:
+        self.head.tally.took(self._clock)
         if self._timer is not None:
             self._timer.cancel()
         self.shut()

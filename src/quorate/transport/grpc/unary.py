@@ -28,6 +28,7 @@ class UnaryCall:
 
     __slots__ = (
         "_begun",
+        "_clock",
         "_connection",
         "_context",
         "_coroutine",
@@ -42,6 +43,7 @@ class UnaryCall:
 
     def __init__(self, connection: ServerConnection, stream_id: int, head: Head, context: Context) -> None:
         self._begun = connection.loop.time()
+        self._clock = 0.0 if head.tally.seconds is None else head.tally.begun()
         self._connection = connection
         self._head = head
         self._context = context
@@ -85,11 +87,12 @@ class UnaryCall:
         """The caller is gone: stop the handler, answer nobody."""
         self._close()
         self._head.tally.ended(Code.CANCELLED)
+        self._head.tally.took(self._clock)
 
     def fail(self, error: BaseException) -> None:
         """End the call with an error."""
         self._close()
-        self._tell_if_slow()
+        self._ended()
         self._connection.fail_call(self.stream_id, self._head, error, self._peer_ended)
 
     def _start(self) -> None:
@@ -113,7 +116,7 @@ class UnaryCall:
             if self._timer is not None:
                 self._timer.cancel()
             self._connection.finished(self.stream_id)
-            self._tell_if_slow()
+            self._ended()
             self._connection.reply(self.stream_id, self._head, done.value)
         except (KeyboardInterrupt, SystemExit):
             raise
@@ -135,7 +138,10 @@ class UnaryCall:
         self._future = awaited
         awaited.add_done_callback(self._step)
 
-    def _tell_if_slow(self) -> None:
+    def _ended(self) -> None:
+        """The call has its answer: how long it took."""
+        if self._clock:
+            self._head.tally.took(self._clock)
         took = self._connection.loop.time() - self._begun
         if took > self._connection.limits.slow_unary:
             self._connection.slow_call(self._context, took)
