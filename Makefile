@@ -9,7 +9,7 @@ SEEDS ?= 1..2000
 JOBS ?= 2
 WORKERS ?= 2
 
-.PHONY: run test cluster soak-cluster sim mutants check format bench bench-compare proto sync clean
+.PHONY: run test cluster soak-cluster sim mutants check format bench bench-compare proto sync dashboard clean
 
 run: $(VENV)/.run   ## start a member on 127.0.0.1:2379 (clients) and :2380 (peers); ARGS="--flag=..." adds flags
 	exec $(BIN)/etcd $(ARGS)
@@ -37,6 +37,7 @@ check: $(VENV)/.dev ## format, lint, types, floors, generated modules
 	$(BIN)/python tools/gen_proto.py --check
 	$(BIN)/python tools/gen_sync.py --check
 	$(BIN)/python tools/gen_flags.py --check
+	$(BIN)/python tools/gen_dashboard.py --check
 
 format: $(VENV)/.dev ## put the sources into shape
 	$(BIN)/ruff format .
@@ -54,6 +55,9 @@ proto: $(VENV)/.dev ## generate the protobuf modules anew
 
 sync: $(VENV)/.dev ## generate the sync client anew from the asyncio client
 	$(BIN)/python tools/gen_sync.py
+
+dashboard: $(VENV)/.dev ## generate the Grafana dashboard anew from the list of its panels
+	$(BIN)/python tools/gen_dashboard.py
 
 clean:
 	rm -rf $(VENV) build src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
