@@ -65,6 +65,7 @@ class Stream(Outlet):
             return
         self.send_head()
         self.head.tally.sent += len(bodies)
+        self.head.tally.sent_bytes += sum(map(len, bodies))
         self._connection.police.forgiven = True
         make = frame_gzip if self.head.gzip else frame
         self.put(b"".join([make(body) for body in bodies]))
