@@ -28,16 +28,6 @@ def test_work_on_files_is_handed_to_etcdutl(
     etcdutl = ModuleType(ETCDUTL)
     etcdutl.__dict__["run"] = lambda given: asked.append(given) or 7
     monkeypatch.setitem(sys.modules, ETCDUTL, etcdutl)
-    monkeypatch.setitem(sys.modules, "quorate.cmd.utl", ModuleType("quorate.cmd.utl"))
     assert execute(words.split(), {}) == 7
     assert asked == [HANDED[words]]
     assert "etcdutl" in capfd.readouterr().err
-
-
-@pytest.mark.parametrize("words", HANDED)
-def test_without_etcdutl_there_is_a_plain_error(
-    words: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setitem(sys.modules, ETCDUTL, None)
-    assert execute(words.split(), {}) == 1
-    assert capfd.readouterr().err.splitlines()[-1].startswith("Error: files of members are the work of etcdutl: ")

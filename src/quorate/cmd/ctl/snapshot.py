@@ -7,7 +7,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, NoReturn
 
-from quorate.cmd.ctl.failures import BAD_ARGS, ERROR, INTERRUPTED, CallFail, Exit, Fail
+from quorate.cmd.ctl.failures import BAD_ARGS, INTERRUPTED, CallFail, Exit, Fail
 from quorate.cmd.ctl.flags import BOOL, STRING, Flag
 from quorate.cmd.ctl.globals import show_value
 from quorate.cmd.ctl.index import Command
@@ -100,16 +100,12 @@ def _moved(word: str) -> Callable[[Run], None]:
 
 def hand_over(run: Run, words: list[str], flags: tuple[Flag, ...]) -> NoReturn:
     """Do what etcdutl does with these words, with those of the flags that were given, and with the arguments. Raises
-    Exit, and Fail where there is no etcdutl."""
-    import importlib
+    Exit, and Fail for a format that there is not."""
+    form = run.format
+    from quorate.cmd.utl.main import run as etcdutl
 
-    _ = run.format
-    try:
-        etcdutl = importlib.import_module("quorate.cmd.utl.main")
-    except ImportError:
-        raise Fail(ERROR, f"files of members are the work of etcdutl: etcdutl {' '.join(words)}") from None
     given = [f"--{flag.name}={show_value(flag, run.flags[flag.name])}" for flag in flags if flag.name in run.given]
-    raise Exit(etcdutl.run([*words, f"--write-out={run.format}", *given, "--", *run.args]))
+    raise Exit(etcdutl([*words, f"--write-out={form}", *given, "--", *run.args]))
 
 
 RESTORE_FLAGS = (
