@@ -59,6 +59,7 @@ class Inlet:
 
         stream = await self._dial(lambda piece: self._received(decoder, piece), closed)
         try:
+            self._heard = self._loop.time()  # the answer: what it took to come is no silence
             log.info("established TCP streaming connection with remote peer", **self._names())
             self._link.up()
             error = await self._end_of(ended)
@@ -74,7 +75,6 @@ class Inlet:
         self, received: Callable[[bytes], None], closed: Callable[[Exception | None], None]
     ) -> ClientStream:
         wiring, url = self._link.wiring, self._link.url
-        self._heard = self._loop.time()
         try:
             stream = await wiring.client.stream(
                 "GET",
