@@ -319,11 +319,15 @@ async def test_every_snapshot_is_reported_once_however_it_ends() -> None:
         await until(lambda: one.host.snapshots[3:] == [(2, False)])
 
 
-async def test_the_pipeline_drops_what_does_not_fit_and_says_so() -> None:
+async def test_the_pipeline_drops_what_does_not_fit_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
     one, two = Wires(1), Wires(2)
     async with running(one, two, acquainted=False):
         one.knows(two)
-        one.transport.send([response(two, one, n) for n in range(200)])
+        one.transport.send([response(two, one, n) for n in range(199)])
+        one.transport.send([response(two, one, 199)])
+        [told] = [record for record in caplog.records if "sending buffer is full" in record.getMessage()]
+        fields = {"message_type": "MsgAppResp", "remote_peer_id": "2", "wire": "pipeline", "messages": 135}
+        assert told.levelname == "WARNING" and fields.items() <= told.fields.items()  # type: ignore[attr-defined]
         counters = one.transport.counters(2)
         assert counters is not None and counters.sent_failures == 200 - limits.PIPELINE_QUEUE
         await until(lambda: len(two.host.messages) == limits.PIPELINE_QUEUE)

@@ -26,6 +26,9 @@ PIPELINE_WORKERS = 4
 PIPELINE_QUEUE = 64
 """Messages that wait for one of them; more are dropped."""
 
+FULL_REPORT = 1.0
+"""Seconds between two warnings that messages to one member found no place."""
+
 REMOTES_LIMIT = 64
 """Members known only by the requests they sent; more are not answered."""
 

@@ -12,7 +12,7 @@ from quorate.pkg.histogram import Histogram, doubling
 from quorate.pkg.jsonlog import get_log
 from quorate.rafthttp.errors import RemovedFromCluster
 from quorate.rafthttp.host import Host, Identity
-from quorate.rafthttp.limits import SILENCE
+from quorate.rafthttp.limits import FULL_REPORT, SILENCE
 from quorate.transport.http1_client import HttpClient
 
 log = get_log(__name__)
@@ -84,6 +84,9 @@ class Link:
         self._picked = 0
         self._lost = False
         self._closed = False
+        self._full_count = 0
+        """Messages that found no place and of which nobody was told."""
+        self._full_told_at = float("-inf")
 
     # Where it is.
 
@@ -129,6 +132,24 @@ class Link:
         """No wire has taken these."""
         self.counters.sent_failures += len(messages)
         self.lost()
+
+    def full(self, messages: Sequence[Message], wire: str) -> None:
+        """These found no place on `wire`. A member that is too slow loses many: there is one warning a while."""
+        self.dropped(messages)
+        self._full_count += len(messages)
+        now = self.wiring.loop.time()
+        if now - self._full_told_at < FULL_REPORT:
+            return
+        log.warn(
+            "dropped internal Raft message since sending buffer is full (overloaded network)",
+            message_type=messages[0].type.text,
+            local_member_id=f"{self.wiring.identity.member_id:x}",
+            remote_peer_id=f"{self.peer_id:x}",
+            remote_peer_active=self.active_since is not None,
+            wire=wire,
+            messages=self._full_count,
+        )
+        self._full_count, self._full_told_at = 0, now
 
     def lost(self) -> None:
         """Something that was sent has probably not arrived."""

@@ -65,7 +65,7 @@ class Outlet:
         stop = sent + HELD_MESSAGES - len(self._held)
         self._held.extend(messages[sent:stop])
         if stop < len(messages):
-            self._link.dropped(messages[stop:])
+            self._link.full(messages[stop:], title_of(self._name))
         if self._poll is None:
             self._poll = self._loop.call_later(HELD_POLL, self._release)
 

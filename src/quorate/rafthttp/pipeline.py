@@ -29,7 +29,7 @@ class Pipeline:
         taken = messages[:room]
         self._queue.extend(taken)
         if len(messages) > room:
-            self._link.dropped(messages[room:])
+            self._link.full(messages[room:], "pipeline")
         if self._stopped:
             return
         # Those that work already may be stuck with what they have.
