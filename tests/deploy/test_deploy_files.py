@@ -55,6 +55,14 @@ def command_lines() -> Iterator[tuple[str, list[str]]]:
         yield "Dockerfile", json.loads(arguments)
 
 
+def shown_lines() -> Iterator[tuple[str, list[str]]]:
+    """Command lines of members that pages for operators show; an ellipsis stands for more of the same."""
+    for page in sorted((ROOT / "docs" / "operations").glob("*.md")):
+        text = re.sub(r"\\\n *", "", page.read_text())
+        for number, line in enumerate(re.findall(r"^ {4,}(?:.*[ /])?etcd (--[^#\n]*)", text, re.MULTILINE)):
+            yield f"{page.name} {number}", [word for word in shlex.split(line) if word not in ("...", "…")]
+
+
 def variables() -> dict[str, str]:
     lines = VARIABLES.read_text().splitlines()
     lines += [line.removeprefix("Environment=") for line in UNIT.read_text().splitlines() if "Environment=" in line]
@@ -71,6 +79,11 @@ def test_every_flag_in_use_is_a_flag_of_the_command_and_takes_its_value(place: s
     if "initial-cluster" in given:
         own = f"{given['name']}={given['initial-advertise-peer-urls'][0]}"
         assert own in given["initial-cluster"].split(",")
+
+
+@pytest.mark.parametrize(("place", "words"), list(shown_lines()), ids=[place for place, _ in shown_lines()])
+def test_command_lines_that_pages_show_are_taken(place: str, words: list[str]) -> None:
+    assert build_flags().parse(words), place
 
 
 def test_every_variable_in_use_stands_for_a_flag_and_takes_its_value() -> None:
