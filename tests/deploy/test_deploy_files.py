@@ -59,7 +59,7 @@ def shown_lines() -> Iterator[tuple[str, list[str]]]:
     """Command lines of members that pages for operators show; an ellipsis stands for more of the same."""
     for page in sorted((ROOT / "docs" / "operations").glob("*.md")):
         text = re.sub(r"\\\n *", "", page.read_text())
-        for number, line in enumerate(re.findall(r"^ {4,}(?:.*[ /])?etcd (--[^#\n]*)", text, re.MULTILINE)):
+        for number, line in enumerate(re.findall(r"^ {4,}(?:docker run .* /usr/local/bin/)?etcd (--[^#\n]*)", text, re.MULTILINE)):
             yield f"{page.name} {number}", [word for word in shlex.split(line) if word not in ("...", "…")]
 
 
