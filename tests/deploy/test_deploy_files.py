@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +59,9 @@ def shown_lines() -> Iterator[tuple[str, list[str]]]:
     """Command lines of members that pages for operators show; an ellipsis stands for more of the same."""
     for page in sorted((ROOT / "docs" / "operations").glob("*.md")):
         text = re.sub(r"\\\n *", "", page.read_text())
-        for number, line in enumerate(re.findall(r"^ {4,}(?:docker run .* /usr/local/bin/)?etcd (--[^#\n]*)", text, re.MULTILINE)):
+        for number, line in enumerate(
+            re.findall(r"^ {4,}(?:docker run .* /usr/local/bin/)?etcd (--[^#\n]*)", text, re.MULTILINE)
+        ):
             yield f"{page.name} {number}", [word for word in shlex.split(line) if word not in ("...", "…")]
 
 
@@ -112,18 +114,40 @@ def test_members_of_the_compose_file_differ_and_know_each_other() -> None:
         assert settings["advertise-client-urls"] == [f"http://{name}:2379"]
 
 
-def test_the_procfile_starts_a_cluster_that_etcdctl_writes_to(tmp_path: Path) -> None:
+def moved_procfile() -> dict[str, list[str]]:
+    """The flags of the Procfile's members, with ports that nobody else has."""
+    ports = {port: str(free_port()) for port in set(re.findall(r":(\d{4,5})\b", PROCFILE.read_text()))}
+    return {
+        name: [re.sub(r":(\d{4,5})\b", lambda found: ":" + ports[found[1]], word) for word in words[1:]]
+        for name, words in procfile().items()
+    }
+
+
+def moved_compose() -> dict[str, list[str]]:
+    """The flags of the containers' members, with addresses of this machine in the place of theirs."""
+    services = compose()["services"]
+    places = {(name, port): f"127.0.0.1:{free_port()}" for name in services for port in ("2379", "2380")}
+
+    def here(own: str, word: str) -> str:
+        word = word.replace("//0.0.0.0:", f"//{own}:")
+        return re.sub(r"(?<=//)(\w+):(\d+)", lambda found: places[found[1], found[2]], word)
+
+    return {name: [here(name, word) for word in service["command"][1:]] for name, service in services.items()}
+
+
+@pytest.mark.parametrize("move", [moved_procfile, moved_compose], ids=["Procfile", "compose.yaml"])
+def test_three_members_are_started_as_a_file_says_and_etcdctl_writes_to_them(
+    tmp_path: Path, move: Callable[[], dict[str, list[str]]]
+) -> None:
     etcdctl = real_binary("etcdctl")
     if etcdctl is None:
         pytest.skip("no real etcdctl here")
-    ports = {port: str(free_port()) for port in set(re.findall(r":(\d{4,5})\b", PROCFILE.read_text()))}
+    commands = move()
+    endpoints = [build_flags().parse(flags)["advertise-client-urls"][0] for flags in commands.values()]
     members = []
-    endpoints = []
-    for name, words in procfile().items():
-        moved = [re.sub(r":(\d{4,5})\b", lambda found: ":" + ports[found[1]], word) for word in words[1:]]
-        endpoints += build_flags().parse(moved)["advertise-client-urls"]
+    for name, flags in commands.items():
         with (tmp_path / f"{name}.log").open("wb") as log:
-            members.append(subprocess.Popen([*QUORATE, *moved], cwd=tmp_path, stdout=log, stderr=log))
+            members.append(subprocess.Popen([*QUORATE, *flags], cwd=tmp_path, stdout=log, stderr=log))
     try:
         ask = [str(etcdctl), f"--endpoints={','.join(endpoints)}"]
         deadline = time.monotonic() + SECONDS
@@ -138,7 +162,7 @@ def test_the_procfile_starts_a_cluster_that_etcdctl_writes_to(tmp_path: Path) ->
             member.terminate()
         for member in members:
             member.wait(SECONDS)
-    assert sorted(path.name for path in tmp_path.glob("*.etcd")) == [f"{name}.etcd" for name in procfile()]
+    assert sorted(path.name for path in tmp_path.glob("*.etcd")) == [f"{name}.etcd" for name in commands]
 
 
 def _said(argv: list[str]) -> str:
