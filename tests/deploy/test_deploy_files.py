@@ -194,7 +194,7 @@ def test_the_image_is_made_of_files_that_are_sent_and_has_the_commands_that_are_
     assert needed == sent and all((ROOT / name).exists() for name in needed)
     scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
     linked = set(re.findall(r"/opt/quorate/bin/(etcd\S*)", " ".join(dockerfile("RUN"))))
-    assert set(scripts) <= linked
+    assert linked == set(scripts)
     assert dockerfile("USER") == ["etcd"]
 
 
