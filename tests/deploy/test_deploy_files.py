@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -19,7 +21,7 @@ import yaml
 
 from quorate.cmd.flags import build_flags
 from quorate.pkg.goflag import variable_name
-from quorate.testing.process import QUORATE, free_port, real_binary
+from quorate.testing.process import QUORATE, MemberProcess, free_port, real_binary
 
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"
@@ -202,3 +204,18 @@ def test_the_image_asks_the_member_how_it_is_by_a_command_that_it_has() -> None:
     words = json.loads(dockerfile("HEALTHCHECK")[0].partition("CMD ")[2])
     assert words == ["etcdctl", "endpoint", "health"]
     assert f"/opt/quorate/bin/{words[0]} " in " ".join(dockerfile("RUN"))
+
+
+def test_as_the_first_process_of_a_container_a_member_ends_well_by_the_signal_to_stop(tmp_path: Path) -> None:
+    """The kernel keeps the first process of a namespace from ending by a signal of its own."""
+    alone = ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc")
+    try:
+        subprocess.run([*alone, "true"], capture_output=True, timeout=SECONDS, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("no namespaces here")
+    member = MemberProcess(tmp_path / "m", command=(*alone, *QUORATE))
+    member.start()
+    [inside] = Path(f"/proc/{member.pid}/task/{member.pid}/children").read_text().split()
+    os.kill(int(inside), signal.SIGTERM)
+    assert member.wait_exit(SECONDS) == 0
+    assert "received signal; shutting down" in member.log()
