@@ -108,7 +108,10 @@ async def test_the_log_may_lie_on_another_disk_and_only_its_owner_sees_the_data(
             await channel.close()
     assert list(log.glob("*.wal")) and not (data / "member" / "wal").exists()
     assert (data / "member" / "snap" / "db").exists()
-    for directory in (data, data / "member", data / "member" / "snap", log):
+    plain = tmp_path / "plain"
+    async with embed.Etcd(data_dir=plain):
+        assert list((plain / "member" / "wal").glob("*.wal"))
+    for directory in (data, data / "member", data / "member" / "snap", log, plain, plain / "member" / "wal"):
         assert stat.S_IMODE(directory.stat().st_mode) == 0o700, directory
 
 
