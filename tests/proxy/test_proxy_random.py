@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 
 import pytest
 
@@ -14,7 +15,7 @@ from quorate.proxy.gateway import Gateway
 from quorate.proxy.remotes import Target
 from quorate.transport.grpc import Channel
 
-from proxy_support import Backend, RawWatch, proxied, until  # isort: skip
+from proxy_support import PATIENCE, Backend, RawWatch, proxied, until  # isort: skip
 
 KEYS = [b"%d" % number for number in range(8)]
 RANGES = [(b"3", b""), (b"3", b""), (b"5", b""), (b"2", b"6"), (b"2", b"6"), (b"0", b"\0")]
@@ -54,11 +55,11 @@ class Watcher:
     async def hear(self, revision: int) -> None:
         """Return once it was told everything up to a revision."""
 
-        def there() -> bool:
+        deadline = time.monotonic() + PATIENCE
+        while self.heard < revision:
+            assert time.monotonic() < deadline, f"progress to {revision} is not told, only to {self.heard}"
             self._watch.ask_progress()
-            return self.heard >= revision
-
-        await until(there)
+            await asyncio.sleep(0.25)
 
     def wanted(self, history: list[kv_pb2.Event]) -> Told:
         found: Told = []

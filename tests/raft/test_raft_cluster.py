@@ -26,6 +26,24 @@ def test_members_agree_whatever_the_network_does(async_writes: bool) -> None:
         assert world.settle().state
 
 
+def test_nobody_leads_before_its_own_vote_is_on_disk() -> None:
+    """Or it is elected in the same term twice, with a crash in between; seed 3573854803 had committed entries change."""
+    world = World(1, async_writes=True, pre_vote=False)
+    world.loss = 0.0
+    candidate, *others = world.hosts.values()
+    candidate.node.campaign()
+    candidate.handle_ready()
+    for _ in range(100):
+        world.deliver()
+        for host in others:
+            host.handle_ready()
+            host.work()
+    assert not world.network and len(candidate.node.raft.tracker.votes) == 2 and not candidate.leads
+    while candidate.append_work:
+        candidate.work()
+    assert candidate.leads
+
+
 @pytest.mark.parametrize("async_writes", [False, True], ids=["sync", "async"])
 def test_members_agree_while_the_membership_changes(async_writes: bool) -> None:
     for seed in seeds():

@@ -107,7 +107,9 @@ def handle_vote_response(raft: Raft, m: Message) -> None:
     if outcome == Vote.WON:
         if raft.role == PRE_CANDIDATE:
             campaign(raft, Campaign.ELECTION)
-        else:
+        elif raft.id in raft.tracker.votes:
+            # Elected by others before its own term and vote are on disk, it could come back from a crash without them,
+            # be elected in the same term once more, and put other entries where some of its first life are.
             raft.become_leader()
             sending.broadcast_append(raft)
     elif outcome == Vote.LOST:
