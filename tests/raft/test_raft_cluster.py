@@ -27,7 +27,7 @@ def test_members_agree_whatever_the_network_does(async_writes: bool) -> None:
 
 
 def test_nobody_leads_before_its_own_vote_is_on_disk() -> None:
-    """Or it is elected in the same term twice, with a crash in between; seed 3573854803 had committed entries change."""
+    """Or it may be elected twice in one term, with a crash in between; seed 3573854803 had committed entries change."""
     world = World(1, async_writes=True, pre_vote=False)
     world.loss = 0.0
     candidate, *others = world.hosts.values()

@@ -23,6 +23,8 @@ SHARES = (0.1, 0.2, 0.4)
 """Of all kinds of faults; a run has one of these. Some bugs show only where little else goes wrong."""
 RARE = 0.4
 """How often a run that would have a fault of clocks does have it, for no lease can be judged where clocks lie."""
+LATE_SECONDS = 5.0
+"""After which nobody dies any more of what went wrong before the end of all faults."""
 SPARE_BYTES = 20_000
 STALL_SECONDS = (9.0, 15.0)
 CRASH_WITHIN = 60
@@ -107,6 +109,8 @@ class Nemesis:
         self._note("stop")
         self._cluster.heal()
         self._cluster.boot()
+        scheduler = self._cluster.scheduler
+        scheduler.at(scheduler.now + LATE_SECONDS, self._cluster.boot)
 
     def _next(self) -> None:
         self.strikes += 1
