@@ -81,6 +81,8 @@ def row(event: kv_pb2.Event) -> tuple[int, bytes, int, bytes, bytes]:
 
 @pytest.mark.parametrize("seed", range(3))
 async def test_each_watcher_is_told_exactly_what_the_store_says(backend: Backend, direct: Client, seed: int) -> None:
+    if backend.etcd is None:
+        pytest.xfail("etcd 3.5.1 tells progress ahead of events (its issue 15220, mended in 3.5.8); some are lost here")
     dice = random.Random(seed)
     host, _, port = backend.endpoint.partition(":")
     gateway = Gateway("127.0.0.1", 0, [Target(host, int(port))], 60.0)

@@ -65,7 +65,8 @@ def check_revoked(serials: Iterable[str], revoked: frozenset[int]) -> None:
     """Raises Rejected when one of the hexadecimal serial numbers is revoked."""
     for serial in serials:
         if int(serial, 16) in revoked:
-            raise Rejected(f"transport: certificate serial {int(serial, 16):x} revoked")
+            digits = f"{int(serial, 16):x}"
+            raise Rejected(f"transport: certificate serial {digits.zfill(len(digits) + len(digits) % 2)} revoked")
 
 
 async def check_address(certificate: Certificate, host: str) -> None:
