@@ -148,9 +148,11 @@ class Host:
         self.storage.append(entries)
 
     def apply(self, entries: Sequence[Entry]) -> None:
+        restoring = self.node.raft.log.unstable.snapshot
         for entry in entries:
-            if entry.index <= self.applied:
-                continue  # a snapshot has come in between
+            # A snapshot has come in between; its members are raft's already, even while it is not on the disk.
+            if entry.index <= max(self.applied, 0 if restoring is None else restoring.index):
+                continue
             assert entry.index == self.applied + 1, f"{self.id} applies {entry.index} after {self.applied}"
             self.applied = entry.index
             if entry.type == EntryType.NORMAL:
