@@ -122,9 +122,3 @@ def watch_response(header: bytes, watch_id: int, events: Sequence[bytes], fragme
         parts.append(b"\x38\x01")
     parts += [field(b"\x5a", event) for event in events]
     return b"".join(parts)
-
-
-def watch_responses(header: bytes, watch_ids: Sequence[int], events: Sequence[bytes]) -> list[bytes]:
-    """The same for several watchers, a WatchResponse each."""
-    body = b"".join([field(b"\x5a", event) for event in events])
-    return [b"%b\x10%b%b" % (header, varint(id_), body) if id_ else header + body for id_ in watch_ids]
