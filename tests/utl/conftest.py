@@ -6,10 +6,9 @@ import os
 import random
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import pytest
-from utl_support import Picture, worked
+from utl_support import Saved, worked
 
 from quorate.client.sync import Client
 from quorate.testing.process import MemberProcess
@@ -20,15 +19,6 @@ def seed() -> int:
     seed = int(os.environ.get("QUORATE_UTL_SEED", random.SystemRandom().randrange(1 << 32)))
     print(f"replay: QUORATE_UTL_SEED={seed}")
     return seed
-
-
-class Saved(NamedTuple):
-    """A snapshot, and the stopped member that it was taken from."""
-
-    path: Path
-    member: MemberProcess
-    picture: Picture
-    members: list[Any]
 
 
 def _save(place: Path, kind: str, seed: int) -> Saved:

@@ -13,9 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from utl_support import done, names, utl
+from utl_support import Saved, done, names, utl
 
-from conftest import Saved
 from quorate.api.internal import encode_request
 from quorate.api.raftpb import Entry
 from quorate.server.bootstrap import boot

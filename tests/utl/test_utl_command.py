@@ -6,11 +6,10 @@ import subprocess
 import sys
 
 import pytest
-from utl_support import done, real_utl, utl
+from utl_support import Saved, done, real_utl, utl
 
-from conftest import Saved
 from quorate.cmd.utl.commands import COMMANDS
-from quorate.cmd.utl.show import size_text
+from quorate.pkg.gotext import si_bytes
 
 FLAGS = ["--timeout", "--write-out"]
 
@@ -82,7 +81,7 @@ def test_formats_of_a_hash(ours: Saved) -> None:
 
 def test_sizes_as_people_read_them() -> None:
     sizes = {0: "0 B", 9: "9 B", 28: "28 B", 999: "999 B", 1000: "1.0 kB", 28_672: "29 kB", 1_234_567: "1.2 MB"}
-    assert {size: size_text(size) for size in sizes} == sizes
+    assert {size: si_bytes(size) for size in sizes} == sizes
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: " ".join(command.words))

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from utl_support import (
     TINY_SNAPSHOTS,
+    Saved,
     command_of,
     done,
     members_of,
@@ -23,7 +24,6 @@ from utl_support import (
     worked,
 )
 
-from conftest import Saved
 from quorate.api.errors import EtcdError
 from quorate.api.raftpb import ConfChange, ConfChangeType, Entry, EntryType, HardState, encode_conf_change
 from quorate.client.sync import Client

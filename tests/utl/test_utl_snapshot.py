@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from utl_support import command_of, done, members_of, names, picture, real_utl, seen, status, utl
+from utl_support import Saved, command_of, done, members_of, names, picture, real_utl, seen, status, utl
 
-from conftest import Saved
 from quorate.api import errors
 from quorate.api.raftpb import decode_conf_change
 from quorate.client.sync import Client

@@ -8,9 +8,8 @@ import shutil
 from pathlib import Path
 
 import pytest
-from utl_support import done, members_of, names, picture, seen, status, utl, worked
+from utl_support import Saved, done, members_of, names, picture, seen, status, utl, worked
 
-from conftest import Saved
 from quorate.client.sync import Client
 from quorate.testing.process import MemberProcess
 

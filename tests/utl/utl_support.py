@@ -104,6 +104,15 @@ class Picture(NamedTuple):
     roles: dict[str, Any]
 
 
+class Saved(NamedTuple):
+    """A snapshot, and the stopped member that it was taken from."""
+
+    path: Path
+    member: MemberProcess
+    picture: Picture
+    members: list[Any]
+
+
 def picture(client: Client) -> Picture:
     got = client.get(b"\0", b"\0")
     hashed = client.maintenance.hash_kv()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from quorate.cmd.ctl.failures import BAD_FEATURE, Fail
 from quorate.cmd.ctl.show import FORMATS, table
+from quorate.pkg.gotext import si_bytes
 
 if TYPE_CHECKING:
     from quorate.server.offline.looking import Status
@@ -46,7 +47,7 @@ def render(answer: Answer, name: str) -> str:
 
 def status_answer(status: Status) -> Answer:
     """What `snapshot status` prints."""
-    row = [f"{status.hash:x}", str(status.revision), str(status.live_keys), size_text(status.size), status.version]
+    row = [f"{status.hash:x}", str(status.revision), str(status.live_keys), si_bytes(status.size), status.version]
     return Answer(
         ", ".join(row),
         {
@@ -78,15 +79,3 @@ def hash_answer(result: HashResult) -> Answer:
         ["HASH", "HASH REVISION", "COMPACT REVISION"],
         row,
     )
-
-
-def size_text(size: int) -> str:
-    """A number of bytes for people, in powers of 1000: 45 kB, 1.2 MB."""
-    if size < 10:
-        return f"{size} B"
-    value, units = float(size), ["B", "kB", "MB", "GB", "TB", "PB", "EB"]
-    while value >= 1000:
-        value /= 1000
-        del units[0]
-    rounded = int(value * 10 + 0.5) / 10
-    return f"{rounded:.0f} {units[0]}" if rounded >= 10 else f"{rounded:.1f} {units[0]}"
