@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import Any, Literal
 
 from quorate.api.pb import rpc_pb2 as pb
+from quorate.pkg.key_prefix import prefix_end
 
 Key = str | bytes
 Sort = Literal["key", "version", "create", "mod", "value"]
@@ -29,12 +30,6 @@ _TARGETS = {
 def to_bytes(key: Key) -> bytes:
     """Text is UTF-8."""
     return key.encode() if isinstance(key, str) else key
-
-
-def prefix_end(prefix: bytes) -> bytes:
-    """The first key behind all that begin with `prefix`."""
-    kept = prefix.rstrip(b"\xff")
-    return kept[:-1] + bytes([kept[-1] + 1]) if kept else FROM_KEY
 
 
 def key_range(key: Key, range_end: Key | None, prefix: bool) -> tuple[bytes, bytes]:

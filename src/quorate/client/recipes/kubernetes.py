@@ -8,9 +8,10 @@ from typing import Any
 
 from quorate.client import ops
 from quorate.client.client import Client
-from quorate.client.ops import Key, prefix_end, to_bytes
+from quorate.client.ops import Key, to_bytes
 from quorate.client.recipes.place import kv_of
 from quorate.client.results import KeyValue
+from quorate.pkg.key_prefix import prefix_end
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,11 +22,12 @@ from quorate.client import ops
 from quorate.client.client import Client
 from quorate.client.errors import Closed, Compacted, EtcdError
 from quorate.client.methods import repeatable
-from quorate.client.ops import FROM_KEY, Key, prefix_end, to_bytes
+from quorate.client.ops import FROM_KEY, Key, to_bytes
 from quorate.client.recipes.place import UNCERTAIN
 from quorate.client.recipes.waiting import Deadline, deletion, in_time
 from quorate.client.session import Session
 from quorate.client.wire import Wire
+from quorate.pkg.key_prefix import prefix_end
 
 REVOKE = b"REVOKE"
 BACKOFF_SECONDS = 2.0

@@ -11,10 +11,11 @@ from typing import Any
 
 from quorate.client import ops
 from quorate.client.client import Client
-from quorate.client.ops import FROM_KEY, Key, prefix_end, to_bytes
+from quorate.client.ops import FROM_KEY, Key, to_bytes
 from quorate.client.recipes.waiting import Deadline, in_time
 from quorate.client.results import Event
 from quorate.client.watch import PROGRESS_SECONDS
+from quorate.pkg.key_prefix import prefix_end
 
 ASK_SECONDS = 0.2
 """Between two questions how far the source has told everything, while a certain revision is waited for."""

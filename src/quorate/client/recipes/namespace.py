@@ -13,10 +13,11 @@ from typing import Any, Literal, cast
 from quorate.api.errors import EmptyKey
 from quorate.api.pb import rpc_pb2 as pb
 from quorate.client.client import Client
-from quorate.client.ops import FROM_KEY, Key, key_range, prefix_end, to_bytes
+from quorate.client.ops import FROM_KEY, Key, key_range, to_bytes
 from quorate.client.results import Event, KeyValue
 from quorate.client.watch import PROGRESS_SECONDS, Watch
 from quorate.client.wire import Wire
+from quorate.pkg.key_prefix import prefix_end
 
 
 class Namespace(Client):

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from quorate.cmd.ctl.failures import BAD_FEATURE, ERROR, INVALID_INPUT, Exit, Fail
 from quorate.cmd.ctl.flags import BOOL, STRING, Flag
 from quorate.cmd.ctl.index import Command
-from quorate.cmd.ctl.kv import prefix_end
 from quorate.cmd.ctl.run import as_bytes
 from quorate.pkg.gotext import quote
+from quorate.pkg.key_prefix import prefix_end
 
 if TYPE_CHECKING:
     from quorate.cmd.ctl.load import Report

@@ -12,6 +12,7 @@ from quorate.cmd.ctl.holding import Signalled, end_by_signals, hold
 from quorate.cmd.ctl.index import Command
 from quorate.cmd.ctl.queueing import DELETED, Place, Session, first_of, follow
 from quorate.cmd.ctl.run import as_bytes
+from quorate.pkg.key_prefix import prefix_end
 
 if TYPE_CHECKING:
     from quorate.cmd.ctl.run import Run
@@ -61,7 +62,7 @@ def _observe(run: Run, prefix: bytes) -> None:
         if found.kvs:
             leader, header = found.kvs[0], found.header
         else:
-            request = {"key": prefix, "range_end": kv.prefix_end(prefix), "start_revision": found.header.revision + 1}
+            request = {"key": prefix, "range_end": prefix_end(prefix), "start_revision": found.header.revision + 1}
             leader = next(event.kv for event in follow(client, request) if event.type != DELETED)
             header = Message("ResponseHeader", {**found.header.values, "revision": leader.mod_revision})
         _show(run, Message("RangeResponse", {"header": header, "kvs": [leader]}))

@@ -12,6 +12,7 @@ from quorate.cmd.ctl.index import Command
 from quorate.cmd.ctl.run import as_bytes
 from quorate.cmd.ctl.show import header_fields, kv_fields, kv_lines
 from quorate.pkg.gotext import parse_int
+from quorate.pkg.key_prefix import FROM_KEY, prefix_end
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,9 +21,6 @@ if TYPE_CHECKING:
     from quorate.cmd.ctl.show import Line
 
 Request = dict[str, Any]
-
-ALL_AFTER = b"\0"
-"""As the end of a range: no end."""
 
 GET_FLAGS = (
     Flag("consistency", STRING, "l", "linearizable (l) or serializable (s)"),
@@ -58,14 +56,6 @@ ORDERS = {"": 0, "ASCEND": 1, "DESCEND": 2}
 TARGETS = {"": 0, "KEY": 0, "VERSION": 1, "CREATE": 2, "MODIFY": 3, "VALUE": 4}
 
 
-def prefix_end(prefix: bytes) -> bytes:
-    """The end of the range of all keys that begin with `prefix`."""
-    for last in range(len(prefix) - 1, -1, -1):
-        if prefix[last] < 0xFF:
-            return prefix[:last] + bytes((prefix[last] + 1,))
-    return ALL_AFTER
-
-
 def span(args: list[str], flags: Mapping[str, Any], command: str) -> Request:
     """`key` and `range_end` of a command on a key or a range. Raises Fail."""
     if flags["prefix"] and flags["from-key"]:
@@ -80,9 +70,9 @@ def span(args: list[str], flags: Mapping[str, Any], command: str) -> Request:
             raise Fail(BAD_ARGS, text)
         return {"key": key, "range_end": as_bytes(args[1])}
     if flags["prefix"]:
-        return {"key": key, "range_end": prefix_end(key)} if key else {"key": b"\0", "range_end": ALL_AFTER}
+        return {"key": key, "range_end": prefix_end(key)} if key else {"key": b"\0", "range_end": FROM_KEY}
     if flags["from-key"]:
-        return {"key": key or b"\0", "range_end": ALL_AFTER}
+        return {"key": key or b"\0", "range_end": FROM_KEY}
     return {"key": key}
 
 

@@ -11,10 +11,10 @@ from quorate.cmd.ctl.endpoints import Endpoint
 from quorate.cmd.ctl.failures import BAD_ARGS, ERROR, Fail
 from quorate.cmd.ctl.flags import BOOL, INT, STRING, Flag
 from quorate.cmd.ctl.index import Command
-from quorate.cmd.ctl.kv import prefix_end
 from quorate.cmd.ctl.rpc import Client
 from quorate.cmd.ctl.run import Settings, as_bytes
 from quorate.cmd.ctl.watching import Watching
+from quorate.pkg.key_prefix import prefix_end
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,7 +9,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from quorate.cmd.ctl.failures import ERROR, CallFail, Fail
-from quorate.cmd.ctl.kv import prefix_end
+from quorate.pkg.key_prefix import prefix_end
 
 if TYPE_CHECKING:
     from types import TracebackType

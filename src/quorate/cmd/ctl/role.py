@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 from quorate.cmd.ctl.failures import BAD_ARGS, Fail
 from quorate.cmd.ctl.flags import BOOL, Flag
 from quorate.cmd.ctl.index import Command
-from quorate.cmd.ctl.kv import ALL_AFTER, prefix_end
 from quorate.cmd.ctl.run import as_bytes
 from quorate.cmd.ctl.show import header_fields
 from quorate.pkg.gotext import quote
+from quorate.pkg.key_prefix import FROM_KEY, prefix_end
 
 if TYPE_CHECKING:
     from quorate.api.plain import Message
@@ -79,9 +79,9 @@ def _span(run: Run, keys: list[str]) -> dict[str, bytes]:
         raise Fail(BAD_ARGS, "--from-key and --prefix flags are mutually exclusive")
     key = as_bytes(keys[0])
     if not key:  # the first key there can be; an end is passed over then, as stock etcdctl does
-        return {"key": b"\0", "range_end": ALL_AFTER if prefix or from_key else b""}
+        return {"key": b"\0", "range_end": FROM_KEY if prefix or from_key else b""}
     if from_key:
-        return {"key": key, "range_end": ALL_AFTER}
+        return {"key": key, "range_end": FROM_KEY}
     if prefix:
         return {"key": key, "range_end": prefix_end(key)}
     return {"key": key, "range_end": as_bytes(keys[1]) if len(keys) > 1 else b""}
@@ -110,7 +110,7 @@ def _permission(one: Message) -> bytes:
 
 
 def _range(key: bytes, end: bytes) -> bytes:
-    return b"[" + key + b", " + (b"<open ended>" if end == ALL_AFTER else end + b")")
+    return b"[" + key + b", " + (b"<open ended>" if end == FROM_KEY else end + b")")
 
 
 def _fields(one: Message) -> list[Line]:

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 from quorate.cmd.ctl.failures import BAD_ARGS, ERROR, INTERRUPTED, INVALID_INPUT, Exit, Fail, UsageFail
 from quorate.cmd.ctl.flags import BOOL, INT, Flag, HelpAsked, parse
 from quorate.cmd.ctl.index import Command
-from quorate.cmd.ctl.kv import prefix_end
 from quorate.cmd.ctl.run import as_bytes
 from quorate.cmd.ctl.spawn import Ended, spawn
 from quorate.cmd.ctl.watching import Event, Watching
 from quorate.cmd.ctl.words import split_words
 from quorate.pkg.gotext import quote
+from quorate.pkg.key_prefix import prefix_end
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
