@@ -122,3 +122,17 @@ def watch_response(header: bytes, watch_id: int, events: Sequence[bytes], fragme
         parts.append(b"\x38\x01")
     parts += [field(b"\x5a", event) for event in events]
     return b"".join(parts)
+
+
+def split_events(events: Sequence[bytes], size: int) -> list[list[bytes]]:
+    """Pieces for one WatchResponse each: of at least one event, and below `size` bytes where that is possible."""
+    pieces: list[list[bytes]] = []
+    room = 0
+    for event in events:
+        cost = len(event) + 8
+        if not pieces or cost >= room:
+            pieces.append([])
+            room = size
+        pieces[-1].append(event)
+        room -= cost
+    return pieces

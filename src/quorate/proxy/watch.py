@@ -228,7 +228,7 @@ class Watcher:
         if not self._fragment:
             stream.send(encode.watch_response(header, self.id, events))
             return
-        pieces = split(events, PIECE_BYTES)
+        pieces = encode.split_events(events, PIECE_BYTES)
         for number, piece in enumerate(pieces, 1):
             stream.send(encode.watch_response(header, self.id, piece, fragment=number < len(pieces)))
 
@@ -365,17 +365,3 @@ class WatchCall:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-def split(events: Sequence[bytes], size: int) -> list[list[bytes]]:
-    """Pieces of at least one event each, each below `size` bytes where that is possible."""
-    pieces: list[list[bytes]] = []
-    room = 0
-    for event in events:
-        cost = len(event) + 8
-        if not pieces or cost >= room:
-            pieces.append([])
-            room = size
-        pieces[-1].append(event)
-        room -= cost
-    return pieces

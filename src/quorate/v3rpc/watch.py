@@ -10,7 +10,6 @@ there; the store parks what it had for it and tries again, so that a slow stream
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 
 from quorate.api import encode, errors
 from quorate.api.errors import Code
@@ -99,7 +98,7 @@ class WatchCall:
         if batch.watch_id not in self._fragmenting:
             self._stream.send(encode.watch_response(header, batch.watch_id, batch.events))
             return
-        pieces = _split(batch.events, self._fragment_size)
+        pieces = encode.split_events(batch.events, self._fragment_size)
         for number, piece in enumerate(pieces, 1):
             self._stream.send(encode.watch_response(header, batch.watch_id, piece, fragment=number < len(pieces)))
 
@@ -185,17 +184,3 @@ class WatchCall:
         )
         header = self._server.header_without_revision() if revision is None else self._server.header(revision)
         self._stream.send(header + reply.SerializeToString())
-
-
-def _split(events: Sequence[bytes], size: int) -> list[list[bytes]]:
-    """Pieces of at least one event each, each below `size` bytes where that is possible."""
-    pieces: list[list[bytes]] = []
-    room = 0
-    for event in events:
-        cost = len(event) + 8
-        if not pieces or cost >= room:
-            pieces.append([])
-            room = size
-        pieces[-1].append(event)
-        room -= cost
-    return pieces
