@@ -19,7 +19,15 @@ from typing import Any
 import uvloop
 
 from quorate.cmd.flags import build_flags
-from quorate.cmd.process import lock_memory, share_io_priority, take_name, tell_service_manager
+from quorate.cmd.process import (
+    catch_signals,
+    end_by,
+    let_signals_kill,
+    lock_memory,
+    share_io_priority,
+    take_name,
+    tell_service_manager,
+)
 from quorate.cmd.settings import ConfigFileError, Settings, ShadowedVariable, read_settings
 from quorate.cmd.wakefulness import Wakefulness
 from quorate.embed import Config, ConfigError, Etcd
@@ -168,18 +176,14 @@ async def _serve(config: Config) -> int:
     """Start the member and stay until a signal or a failure ends it."""
     gc.disable()  # a start makes many things that stay
     member = Etcd(config)
-    signals: asyncio.Queue[signal.Signals] = asyncio.Queue()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, signals.put_nowait, number)
-    received: asyncio.Future[signal.Signals] = asyncio.ensure_future(signals.get())
+    received: asyncio.Future[signal.Signals] = asyncio.ensure_future(catch_signals().get())
     starting = asyncio.ensure_future(member.start())
     await asyncio.wait((received, starting), return_when=asyncio.FIRST_COMPLETED)
     if not starting.done():  # it may wait for the other members, or for who knows them
         starting.cancel()
         with contextlib.suppress(asyncio.CancelledError, Exception):
             await starting
-        return _end_by(received.result())
+        return end_by(received.result())
     try:
         starting.result()
     except ConfigError:
@@ -208,20 +212,9 @@ async def _serve(config: Config) -> int:
     ended_by = received.result()
     log.info("received signal; shutting down", signal=ended_by.name)
     tell_service_manager("STOPPING=1", os.environ)
-    for caught in (signal.SIGINT, signal.SIGTERM):
-        loop.remove_signal_handler(caught)
-        signal.signal(caught, signal.SIG_DFL)  # a second signal kills
+    let_signals_kill()
     await member.stop()
-    return _end_by(ended_by)
-
-
-def _end_by(number: signal.Signals) -> int:
-    """End this process by the signal that it was sent; the exit code where that cannot be."""
-    if os.getpid() == 1:
-        return 0
-    signal.signal(number, signal.SIG_DFL)
-    os.kill(os.getpid(), number)
-    return 128 + number
+    return end_by(ended_by)
 
 
 def _calm_collector() -> None:

@@ -1,5 +1,5 @@
-"""What the process of a member tells the machine: its name, that it is ready, that its memory is to stay; and
-what it hears from it: how urgent its reads and writes are.
+"""What the process of a member tells the machine: its name, that it is ready, that its memory is to stay; and what it
+hears from it: how urgent its reads and writes are, and that it is to end.
 
 Sources: prctl(2), mlockall(2), sd_notify(3), ioprio_set(2).
 """
@@ -10,6 +10,7 @@ import asyncio
 import ctypes
 import os
 import platform
+import signal
 import socket
 from collections.abc import Mapping
 
@@ -27,6 +28,34 @@ IO_PRIORITY_SECONDS = 1.0
 _IOPRIO_CALLS = {"x86_64": (252, 251), "aarch64": (31, 30)}
 """Numbers of ioprio_get and ioprio_set, which the C library has no names for."""
 _IOPRIO_WHO_PROCESS = 1
+ENDING = (signal.SIGINT, signal.SIGTERM)
+"""Signals that ask a process to end."""
+
+
+def catch_signals() -> asyncio.Queue[signal.Signals]:
+    """Where those that ask for the end come from now on, on the running loop."""
+    signals: asyncio.Queue[signal.Signals] = asyncio.Queue()
+    loop = asyncio.get_running_loop()
+    for number in ENDING:
+        loop.add_signal_handler(number, signals.put_nowait, number)
+    return signals
+
+
+def let_signals_kill() -> None:
+    """The next one ends this process at once."""
+    loop = asyncio.get_running_loop()
+    for number in ENDING:
+        loop.remove_signal_handler(number)
+        signal.signal(number, signal.SIG_DFL)
+
+
+def end_by(number: signal.Signals) -> int:
+    """End this process by the signal that it was sent; the exit code where that cannot be, as process 1."""
+    if os.getpid() == 1:
+        return 0
+    signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
+    return 128 + number
 
 
 def take_name(name: str = NAME) -> None:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
-import signal
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
+from quorate.cmd.process import catch_signals, end_by, let_signals_kill
 from quorate.pkg.goflag import FlagError, FlagSet, HelpRequested, show
 
 _GROUP = """{name} related command
@@ -41,20 +39,10 @@ def parse(name: str, about: str, flags: FlagSet, arguments: Sequence[str]) -> di
 
 async def until_signal(stop: Callable[[], Awaitable[None]]) -> int:
     """Wait for SIGINT or SIGTERM, stop, and end by that signal; the exit code is for process 1, which cannot."""
-    signals: asyncio.Queue[signal.Signals] = asyncio.Queue()
-    loop = asyncio.get_running_loop()
-    caught = (signal.SIGINT, signal.SIGTERM)
-    for number in caught:
-        loop.add_signal_handler(number, signals.put_nowait, number)
-    ended_by = await signals.get()
-    for number in caught:
-        loop.remove_signal_handler(number)
-        signal.signal(number, signal.SIG_DFL)  # a second signal kills
+    ended_by = await catch_signals().get()
+    let_signals_kill()
     await stop()
-    if os.getpid() == 1:
-        return 0
-    os.kill(os.getpid(), ended_by)
-    return 128 + ended_by
+    return end_by(ended_by)
 
 
 def _usage(name: str, flags: FlagSet) -> str:
