@@ -78,3 +78,11 @@ def test_watch_response_decodes_to_what_was_meant(watch_id: int, kvs: list[kv_pb
     want = rpc_pb2.WatchResponse(header=header_of(1, 2, 3, 4), watch_id=watch_id, events=events, fragment=fragment)
     got = encode.watch_response(encoder.encode(3, 4), watch_id, [e.SerializeToString() for e in events], fragment)
     assert rpc_pb2.WatchResponse.FromString(got) == want
+
+
+@given(st.lists(INT64, max_size=5), st.lists(KV, max_size=3))
+def test_watch_responses_are_those_of_each_watcher(watch_ids: list[int], kvs: list[kv_pb2.KeyValue]) -> None:
+    header = encode.HeaderEncoder(1, 2).encode(3, 4)
+    events = [kv_pb2.Event(kv=kv).SerializeToString() for kv in kvs]
+    got = encode.watch_responses(header, watch_ids, events)
+    assert got == [encode.watch_response(header, watch_id, events) for watch_id in watch_ids]

@@ -480,6 +480,40 @@ def test_a_sink_may_cancel_and_create_watchers_while_it_takes_a_batch(store: Wat
     assert (store.watcher_count, store.stream_count) == (2, 1)
 
 
+class AlikeSink(Sink):
+    """Takes what is alike together."""
+
+    def __init__(self, room: int) -> None:
+        super().__init__(room)
+        self.together: list[list[int]] = []
+
+    def deliver_alike(self, watch_ids: list[int], revision: int, events: list[bytes]) -> int:
+        taken = watch_ids[: self.room]
+        self.together.append(taken)
+        self.batches += [WatchBatch(watch_id, revision, events) for watch_id in taken]
+        self.room -= len(taken)
+        return len(taken)
+
+
+def test_what_is_alike_is_delivered_together_and_the_rest_when_there_is_room(store: WatchableStore) -> None:
+    sink = AlikeSink(room=3)
+    stream = store.watch_stream(sink)
+    for number in range(1, 8):
+        stream.watch(number, b"a", prev_kv=number in (2, 6), no_put=number == 7)
+    put(store, b"a")
+    assert sink.together == [[1, 3, 4], []]
+    assert (store.events_total, store.parked_events, store.slow_watcher_count) == (3, 3, 3)
+    put(store, b"a")
+    assert sink.together[2:] == [[]], "those that are behind get nothing later than what is parked for them"
+    sink.room = 1 << 30
+    while store.retry_victims():
+        store.sync_watchers()
+    heard: dict[int, list[tuple[bytes, int]]] = {number: [] for number in range(1, 8)}
+    for watch_id, _, events in keys_told(sink):
+        heard[watch_id] += events
+    assert heard == {number: [(b"a", 2), (b"a", 3)] for number in range(1, 7)} | {7: []}
+
+
 def test_a_sink_may_not_write(store: WatchableStore) -> None:
     class Writer(Sink):
         def deliver(self, batch: WatchBatch) -> bool:

@@ -6,7 +6,7 @@ import asyncio
 
 from grpc_support import PREFIX, Service, channel_to, outcome, until
 
-from quorate.transport.grpc import GrpcServer
+from quorate.transport.grpc import Bidi, GrpcServer, Stream
 from quorate.transport.grpc.tally import MethodTally
 from quorate.transport.mux import serve
 
@@ -74,6 +74,22 @@ async def test_a_caller_that_hangs_up_before_its_message_is_counted() -> None:
         stream.half_close()
         assert (await outcome(stream.receive()))[0] == 13
         assert told(tally) == (1, 0, 0, {13: 1})
+    listener.close()
+
+
+async def test_replies_in_one_piece_are_several_messages() -> None:
+    async def answer(stream: Stream) -> None:
+        await stream.receive()
+        stream.send_all([b"a", b"", b"bc" * 50_000])
+
+    grpc = GrpcServer({PREFIX + "Together": Bidi(bytes, answer)})
+    listener = await serve(("127.0.0.1", 0), grpc, None)
+    tally = grpc.tallies[PREFIX + "Together"]
+    async with channel_to(listener.port) as channel:
+        stream = channel.stream(PREFIX + "Together", timeout=5)
+        stream.send(b"")
+        assert await _all(stream) == [b"a", b"", b"bc" * 50_000]
+    assert (tally.messages_sent, tally.sent_bytes) == (3, 100_001)
     listener.close()
 
 

@@ -124,6 +124,12 @@ def watch_response(header: bytes, watch_id: int, events: Sequence[bytes], fragme
     return b"".join(parts)
 
 
+def watch_responses(header: bytes, watch_ids: Sequence[int], events: Sequence[bytes]) -> list[bytes]:
+    """The same for several watchers, a WatchResponse each."""
+    body = b"".join([field(b"\x5a", event) for event in events])
+    return [b"%b\x10%b%b" % (header, varint(id_), body) if id_ else header + body for id_ in watch_ids]
+
+
 def split_events(events: Sequence[bytes], size: int) -> list[list[bytes]]:
     """Pieces for one WatchResponse each: of at least one event, and below `size` bytes where that is possible."""
     pieces: list[list[bytes]] = []

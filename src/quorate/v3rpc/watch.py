@@ -22,6 +22,9 @@ from quorate.v3rpc.door import Door
 MAX_PENDING = 4 * 1024 * 1024
 """Bytes queued for a client that does not read, before its events are parked in the store and its requests wait."""
 
+MAX_ALIKE = 256 * 1024
+"""Bytes of events that are sent for several watchers at once, before anybody looks at what is queued."""
+
 _CODE_NAMES = {
     Code.INVALID_ARGUMENT: "InvalidArgument",
     Code.PERMISSION_DENIED: "PermissionDenied",
@@ -92,6 +95,21 @@ class WatchCall:
             self._progress[batch.watch_id] = False
         self._send_events(batch)
         return True
+
+    def deliver_alike(self, watch_ids: list[int], revision: int, events: list[bytes]) -> int:
+        """Send the same events for several watchers; for how many of them, the first ones, before it was too much."""
+        if self._fragmenting or len(watch_ids) * sum(map(len, events)) > MAX_ALIKE:
+            for number, watch_id in enumerate(watch_ids):
+                if not self.deliver(WatchBatch(watch_id, revision, events)):
+                    return number
+            return len(watch_ids)
+        if self._stream.pending > MAX_PENDING:
+            self._server.watch_sync.poke()
+            return 0
+        for watch_id in self._progress.keys() & watch_ids if self._progress else ():
+            self._progress[watch_id] = False
+        self._stream.send_all(encode.watch_responses(self._server.header(revision), watch_ids, events))
+        return len(watch_ids)
 
     def _send_events(self, batch: WatchBatch) -> None:
         header = self._server.header(batch.revision)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from quorate.api import errors
 from quorate.storage.mvcc.key_index import FROM_KEY
 from quorate.storage.mvcc.watchers import (
+    DeliverAlike,
     State,
     Watcher,
     WatcherDuplicateId,
@@ -28,6 +29,7 @@ class WatchStream:
 
     def __init__(self, store: WatchableStore, sink: WatchSink) -> None:
         self.sink = sink
+        self.deliver_alike: DeliverAlike | None = getattr(sink, "deliver_alike", None)
         self._store = store
         self._watchers: dict[int, Watcher] = {}
         self._next_id = 0

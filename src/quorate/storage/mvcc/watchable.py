@@ -26,7 +26,7 @@ from quorate.storage.mvcc.revision import parse_revision, revision_bytes
 from quorate.storage.mvcc.rows import key_of
 from quorate.storage.mvcc.store import LeaseAttachments, Rows, Store
 from quorate.storage.mvcc.watch_stream import WatchStream
-from quorate.storage.mvcc.watchers import State, WatchBatch, Watcher, WatcherGroup, Watchers, WatchSink
+from quorate.storage.mvcc.watchers import DeliverAlike, State, WatchBatch, Watcher, WatcherGroup, Watchers, WatchSink
 from quorate.storage.schema import KEY
 
 SYNC_WATCHERS = 512
@@ -158,25 +158,53 @@ class WatchableStore(Store):
     # Telling.
 
     def _notify(self, revision: int, changes: list[Change]) -> None:
-        """Tell synced watchers; nearly always it is one change, and then they all share the list that holds it."""
-        shared: dict[bytes, list[bytes]] = {}
+        """Tell synced watchers."""
+        if len(changes) == 1:
+            self._notify_of_one(revision, changes[0])
+            return
         batches: dict[Watcher, list[bytes]] = {}
         for change in changes:
             for watcher in self._synced.match(change.key):
                 if watcher.next > revision or (watcher.no_delete if change.tombstone else watcher.no_put):
                     continue
-                event = self._event(watcher, change)
-                if len(changes) == 1:
-                    batches[watcher] = shared.setdefault(event, [event])
-                elif watcher in batches:
-                    batches[watcher].append(event)
-                else:
-                    batches[watcher] = [event]
+                batches.setdefault(watcher, []).append(self._event(watcher, change))
         for watcher, events in batches.items():
             # An earlier sink may have cancelled it.
             if watcher.state is State.SYNCED:
                 watcher.next = revision + 1
                 self._deliver(watcher, WatchBatch(watcher.id, revision, events))
+
+    def _notify_of_one(self, revision: int, change: Change) -> None:
+        """The same for one change, as nearly always: those of a stream that are told the same are told together."""
+        alike: dict[tuple[WatchStream, bool], list[Watcher]] = {}
+        for watcher in self._synced.match(change.key):
+            if watcher.next > revision or (watcher.no_delete if change.tombstone else watcher.no_put):
+                continue
+            alike.setdefault((watcher.stream, watcher.prev_kv), []).append(watcher)
+        shared: dict[bytes, list[bytes]] = {}
+        for (stream, prev_kv), watchers in alike.items():
+            event = change.event_with_prev(self.row_before) if prev_kv else change.event()
+            events = shared.setdefault(event, [event])
+            if stream.deliver_alike is not None and len(watchers) > 1:
+                self._tell_alike(watchers, revision, events, stream.deliver_alike)
+                continue
+            for watcher in watchers:
+                # An earlier sink may have cancelled it.
+                if watcher.state is State.SYNCED:
+                    watcher.next = revision + 1
+                    self._deliver(watcher, WatchBatch(watcher.id, revision, events))
+
+    def _tell_alike(
+        self, watchers: list[Watcher], revision: int, events: list[bytes], deliver_alike: DeliverAlike
+    ) -> None:
+        """Tell watchers of one stream the same."""
+        told = [watcher for watcher in watchers if watcher.state is State.SYNCED]
+        for watcher in told:
+            watcher.next = revision + 1
+        taken = deliver_alike([watcher.id for watcher in told], revision, events)
+        self.events_total += taken * len(events)
+        for watcher in told[taken:]:
+            self._park(watcher, WatchBatch(watcher.id, revision, events))
 
     def _catch_up(self, watchers: list[Watcher], changes: Iterable[Change], end: int) -> None:
         """Tell unsynced watchers what they want of `changes`, which are all there are before revision `end`."""
@@ -201,7 +229,11 @@ class WatchableStore(Store):
     def _deliver(self, watcher: Watcher, batch: WatchBatch) -> None:
         if watcher.stream.sink.deliver(batch):
             self.events_total += len(batch.events)
-        elif watcher.state is not State.GONE:
+        else:
+            self._park(watcher, batch)
+
+    def _park(self, watcher: Watcher, batch: WatchBatch) -> None:
+        if watcher.state is not State.GONE:
             self._move(watcher, State.VICTIM)
             self._victims[watcher] = batch
 

@@ -7,7 +7,7 @@ on by start in order, of a range [start, end) by a table of spans.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
@@ -72,6 +72,11 @@ class WatchSink(Protocol):
         It may create and cancel watchers.
         """
         ...
+
+
+DeliverAlike = Callable[[list[int], int, list[bytes]], int]
+"""What a sink may have beside `deliver`, as `deliver_alike(watch_ids, revision, events)`: the same batch for several
+watchers of its stream. It takes the first so many and tells how many; for the others it is full."""
 
 
 class State(Enum):

@@ -205,6 +205,7 @@ def fill_streams(patch: Patch) -> None:
         return honest(self, batch)  # type: ignore[no-any-return]
 
     honest = patch.attribute(watch.WatchCall, "deliver", deliver)
+    patch.attribute(watch.WatchCall, "deliver_alike", None)
 
 
 def tell_progress_too_early(patch: Patch) -> None:
