@@ -174,9 +174,13 @@ def _hints(config: Config, error: str) -> list[str]:
 
 async def _serve(config: Config) -> int:
     """Start the member and stay until a signal or a failure ends it."""
+    with catch_signals() as signals:
+        return await _serve_until(config, asyncio.ensure_future(signals.get()))
+
+
+async def _serve_until(config: Config, received: asyncio.Future[signal.Signals]) -> int:
     gc.disable()  # a start makes many things that stay
     member = Etcd(config)
-    received: asyncio.Future[signal.Signals] = asyncio.ensure_future(catch_signals().get())
     starting = asyncio.ensure_future(member.start())
     await asyncio.wait((received, starting), return_when=asyncio.FIRST_COMPLETED)
     if not starting.done():  # it may wait for the other members, or for who knows them

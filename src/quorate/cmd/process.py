@@ -7,12 +7,13 @@ Sources: prctl(2), mlockall(2), sd_notify(3), ioprio_set(2).
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ctypes
 import os
 import platform
 import signal
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from quorate.pkg.jsonlog import get_log
 
@@ -32,13 +33,18 @@ ENDING = (signal.SIGINT, signal.SIGTERM)
 """Signals that ask a process to end."""
 
 
-def catch_signals() -> asyncio.Queue[signal.Signals]:
-    """Where those that ask for the end come from now on, on the running loop."""
+@contextlib.contextmanager
+def catch_signals() -> Iterator[asyncio.Queue[signal.Signals]]:
+    """Where those that ask for the end come while this lasts, on the running loop."""
     signals: asyncio.Queue[signal.Signals] = asyncio.Queue()
     loop = asyncio.get_running_loop()
     for number in ENDING:
         loop.add_signal_handler(number, signals.put_nowait, number)
-    return signals
+    try:
+        yield signals
+    finally:
+        for number in ENDING:
+            loop.remove_signal_handler(number)  # a loop of uvloop keeps them when it is closed
 
 
 def let_signals_kill() -> None:

@@ -39,7 +39,8 @@ def parse(name: str, about: str, flags: FlagSet, arguments: Sequence[str]) -> di
 
 async def until_signal(stop: Callable[[], Awaitable[None]]) -> int:
     """Wait for SIGINT or SIGTERM, stop, and end by that signal; the exit code is for process 1, which cannot."""
-    ended_by = await catch_signals().get()
+    with catch_signals() as signals:
+        ended_by = await signals.get()
     let_signals_kill()
     await stop()
     return end_by(ended_by)
