@@ -191,7 +191,9 @@ class Pair:
         for left, right, compacted in self.watchers:
             owed = self._owed_to(left, compacted)
             for side, watcher in zip(self.sides, (left, right), strict=True):
-                side.wait(partial(_served, watcher, owed), f"watch {watcher.request}: {owed and len(owed)} events")
+                side.wait(
+                    partial(_served, watcher, owed, compacted), f"watch {watcher.request}: {owed and len(owed)} events"
+                )
             self._compare_watchers(left, right, owed, compacted)
             if left.ended is None:
                 rest.append((left, right, compacted))
@@ -218,7 +220,7 @@ class Pair:
             for stream in range(STREAMS, STREAMS + self.size):
                 everything = {"key": b"\0", "range_end": b"\0", "start_revision": self.revision}
                 probe = side.create(stream, pb.WatchRequest(create_request=everything))
-                side.wait(partial(_served, probe, [None]), "the event of a watch from the newest revision")
+                side.wait(partial(_served, probe, [None], 0), "the event of a watch from the newest revision")
                 side.cancel(stream, pb.WatchRequest(cancel_request={"watch_id": probe.created.watch_id}))
 
     def _owed_to(self, watcher: Watcher, compacted: int) -> list[Any] | None:
@@ -236,7 +238,7 @@ class Pair:
         return owed
 
     def _compare_watchers(self, left: Watcher, right: Watcher, owed: list[Any] | None, compacted: int) -> None:
-        seen = [[e for e in w.events if not watch_may_lack(e, w.start, compacted)] for w in (left, right)]
+        seen = [_seen(watcher, compacted) for watcher in (left, right)]
         if [_told(e) for e in seen[0]] != [_told(e) for e in seen[1]]:
             raise Different(f"watch {left.request}\nhistories (real, subject) differ {_first_difference(*seen)}")
         if owed is not None and left.ended is None and [_bare(e) for e in seen[0]] != [_bare(e) for e in owed]:
@@ -253,9 +255,14 @@ def _end(watcher: Watcher) -> Any:
     return end and (end.compact_revision, end.cancel_reason, end.canceled, end.header.revision)
 
 
-def _served(watcher: Watcher, owed: list[Any] | None) -> bool:
+def _served(watcher: Watcher, owed: list[Any] | None, compacted: int) -> bool:
     """It has ended, or it has all it is owed. None: it is owed an end."""
-    return watcher.ended is not None or (owed is not None and len(watcher.events) >= len(owed))
+    return watcher.ended is not None or (owed is not None and len(_seen(watcher, compacted)) >= len(owed))
+
+
+def _seen(watcher: Watcher, compacted: int) -> list[Any]:
+    """What it was told, but for what only one of the sides may have been told."""
+    return [event for event in watcher.events if not watch_may_lack(event, watcher.start, compacted)]
 
 
 def _last(watcher: Watcher) -> int:
