@@ -108,14 +108,15 @@ class Ctl:
             out = text_format.MessageToString(parse.FromString(done.stdout))
         return self._note(args, stdin, done.returncode, out, done.stderr.decode("utf-8", "replace"))
 
-    def until(self, *args: str, timeout: float = 30.0) -> Step:
-        """Run again and again until it succeeds; only the last one counts."""
+    def until(self, *args: str, refusal: str = "", timeout: float = 30.0) -> Step:
+        """Run again and again until it succeeds, or is refused with this; only the last one counts."""
         before = len(self.steps)
         deadline = time.monotonic() + timeout
         while True:
             step = self.run(*args)
             del self.steps[before:]
-            if step.exit == 0 or time.monotonic() > deadline:
+            refused = bool(refusal) and refusal in step.errors
+            if step.exit == 0 or refused or time.monotonic() > deadline:
                 self.steps.append(step)
                 return step
             time.sleep(0.1)
