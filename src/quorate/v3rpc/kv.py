@@ -14,7 +14,7 @@ from quorate.server import Server
 from quorate.transport.grpc import Context, Status, Stream
 from quorate.txn import check
 from quorate.txn.execute import read_txn
-from quorate.txn.ranges import Ranged, is_plain_get, run_range
+from quorate.txn.ranges import PlainGet, Ranged, run_range
 from quorate.v3rpc.door import Door
 
 FIRST_CHUNK_KEYS = 10
@@ -37,25 +37,28 @@ class KV:
         self._max_ops = server.config.max_txn_ops
         self._chunk_bytes = server.config.max_request_bytes
 
-    def range(self, request: rpc_pb2.RangeRequest, context: Context) -> bytes | Coroutine[Any, Any, bytes]:
-        check.check_range(request)
+    def range(self, request: rpc_pb2.RangeRequest | PlainGet, context: Context) -> bytes | Coroutine[Any, Any, bytes]:
+        if not isinstance(request, PlainGet):
+            check.check_range(request)
         if request.serializable or (barrier := self._server.read_barrier()) is None:
             return self._range_as(request, context) if self._auth.enabled else self._range(request)
         return self._range_behind(barrier, request, context)
 
-    async def _range_behind(self, barrier: Awaitable[None], request: rpc_pb2.RangeRequest, context: Context) -> bytes:
+    async def _range_behind(
+        self, barrier: Awaitable[None], request: rpc_pb2.RangeRequest | PlainGet, context: Context
+    ) -> bytes:
         await barrier
         if self._auth.enabled:
             return await self._range_as(request, context)
         return self._range(request)
 
-    async def _range_as(self, request: rpc_pb2.RangeRequest, context: Context) -> bytes:
+    async def _range_as(self, request: rpc_pb2.RangeRequest | PlainGet, context: Context) -> bytes:
         """Who calls is found out last, so that nothing can change between the permission and the read."""
         await self._door.check_read(context, request.key, request.range_end)
         return self._range(request)
 
-    def _range(self, request: rpc_pb2.RangeRequest) -> bytes:
-        if is_plain_get(request):
+    def _range(self, request: rpc_pb2.RangeRequest | PlainGet) -> bytes:
+        if isinstance(request, PlainGet):
             row = self._store.get(request.key)
             return self._header() + (b"" if row is None else encode.get_body(row))
         begun = time.monotonic()

@@ -13,6 +13,7 @@ from quorate.api import errors
 from quorate.api.pb import election_pb2, health_pb2, lock_pb2, rpc_pb2
 from quorate.server import Server
 from quorate.transport.grpc import Bidi, Context, Metadata, Method, ServerStreaming, Stream, Unary
+from quorate.txn.ranges import PlainGet, parse_range
 from quorate.v3rpc.auth import Auth
 from quorate.v3rpc.client_versions import Calls, ClientVersions
 from quorate.v3rpc.cluster import Cluster
@@ -56,7 +57,7 @@ def build_methods(server: Server, versions: ClientVersions | None = None) -> Map
         return Unary(lambda body: (parse(body), body), rules.guard(handle))
 
     methods: dict[str, Method] = {
-        "/etcdserverpb.KV/Range": Unary(rpc_pb2.RangeRequest.FromString, rules.guard(kv.range, _is_serializable)),
+        "/etcdserverpb.KV/Range": Unary(parse_range, rules.guard(kv.range, _is_serializable)),
         "/etcdserverpb.KV/Put": write(rpc_pb2.PutRequest, kv.put),
         "/etcdserverpb.KV/DeleteRange": write(rpc_pb2.DeleteRangeRequest, kv.delete_range),
         "/etcdserverpb.KV/Txn": write(rpc_pb2.TxnRequest, kv.txn),
@@ -207,7 +208,7 @@ def _always(request: rpc_pb2.StatusRequest) -> bool:
     return True
 
 
-def _is_serializable(request: rpc_pb2.RangeRequest) -> bool:
+def _is_serializable(request: rpc_pb2.RangeRequest | PlainGet) -> bool:
     return request.serializable
 
 
