@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from quorate.api import errors
 from quorate.api.pb import rpc_pb2 as rpc
@@ -40,9 +41,8 @@ def check_txn(request: rpc.TxnRequest, max_ops: int) -> None:
 
     Raises what the other checks raise, and TooManyOps, KeyNotFound (an operation that says nothing), DuplicateKey.
     """
-    _check_operations(request, max_ops)
-    _written(request.success)
-    _written(request.failure)
+    for branch in _check_operations(request, max_ops):
+        _written(branch)
 
 
 def is_read_only(request: rpc.TxnRequest) -> bool:
@@ -60,54 +60,69 @@ def _both(request: rpc.TxnRequest) -> Iterable[rpc.RequestOp]:
     yield from request.failure
 
 
-def _check_operations(request: rpc.TxnRequest, max_ops: int) -> None:
-    count = max(len(request.compare), len(request.success), len(request.failure))
-    if count > max_ops:
-        raise errors.TooManyOps()
-    for compare in request.compare:
-        if not compare.key:
-            raise errors.EmptyKey()
-    for op in _both(request):
-        match op.WhichOneof("request"):
-            case "request_range":
-                check_range(op.request_range)
-            case "request_put":
-                check_put(op.request_put)
-            case "request_delete_range":
-                check_delete_range(op.request_delete_range)
-            case "request_txn":
-                _check_operations(op.request_txn, max_ops - count)
-            case _:
-                raise errors.KeyNotFound()
-
-
 Interval = tuple[bytes, bytes]
 Puts = dict[bytes, bool]
 """Keys that a list of operations puts, and whether the put keeps the stored value or lease."""
 
 
-def _written(ops: Sequence[rpc.RequestOp]) -> tuple[Puts, list[Interval]]:
+class _Branch(NamedTuple):
+    """The operations of a list that write, by kind: a txn is read through once."""
+
+    puts: list[rpc.PutRequest]
+    deletes: list[Interval]
+    nested: list[tuple[_Branch, _Branch]]
+
+
+def _check_operations(request: rpc.TxnRequest, max_ops: int) -> tuple[_Branch, _Branch]:
+    success, failure = request.success, request.failure
+    count = max(len(request.compare), len(success), len(failure))
+    if count > max_ops:
+        raise errors.TooManyOps()
+    for compare in request.compare:
+        if not compare.key:
+            raise errors.EmptyKey()
+    return _check_branch(success, max_ops - count), _check_branch(failure, max_ops - count)
+
+
+def _check_branch(ops: Sequence[rpc.RequestOp], max_ops: int) -> _Branch:
+    branch = _Branch([], [], [])
+    for op in ops:
+        match op.WhichOneof("request"):
+            case "request_put":
+                put = op.request_put
+                check_put(put)
+                branch.puts.append(put)
+            case "request_range":
+                check_range(op.request_range)
+            case "request_delete_range":
+                check_delete_range(op.request_delete_range)
+                branch.deletes.append(_interval(op.request_delete_range))
+            case "request_txn":
+                branch.nested.append(_check_operations(op.request_txn, max_ops))
+            case _:
+                raise errors.KeyNotFound()
+    return branch
+
+
+def _written(branch: _Branch) -> tuple[Puts, list[Interval]]:
     """What a list of operations puts and deletes, nested ones included; raises DuplicateKey on overlap.
 
     A nested put is held against this level's deletes and those of earlier siblings only, so the order of siblings
     matters; etcd's clients have come to rely on what it accepts, so it is kept.
     """
-    deletes = [_interval(op.request_delete_range) for op in ops if op.HasField("request_delete_range")]
+    deletes = list(branch.deletes)
     puts: Puts = {}
-    for op in ops:
-        if op.HasField("request_txn"):
-            _add_nested(op.request_txn, puts, deletes)
-    for op in ops:
-        if op.HasField("request_put"):
-            put = op.request_put
-            _add_put(put.key, put.ignore_value or put.ignore_lease, puts, deletes)
+    for nested in branch.nested:
+        _add_nested(nested, puts, deletes)
+    for put in branch.puts:
+        _add_put(put.key, put.ignore_value or put.ignore_lease, puts, deletes)
     return puts, deletes
 
 
-def _add_nested(txn: rpc.TxnRequest, puts: Puts, deletes: list[Interval]) -> None:
+def _add_nested(branches: tuple[_Branch, _Branch], puts: Puts, deletes: list[Interval]) -> None:
     """Count both branches of a nested txn against the enclosing list; only one of them will run."""
-    then_puts, then_deletes = _written(txn.success)
-    else_puts, else_deletes = _written(txn.failure)
+    then_puts, then_deletes = _written(branches[0])
+    else_puts, else_deletes = _written(branches[1])
     for key, keeps in then_puts.items():
         _add_put(key, keeps, puts, deletes)
     for key, keeps in else_puts.items():
