@@ -8,7 +8,7 @@ all compares of the tree, then all its puts, then all its ranges, each against t
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Protocol
+from typing import Any, NamedTuple, Protocol
 
 from quorate.api import encode, errors
 from quorate.api.pb import kv_pb2
@@ -60,16 +60,15 @@ def delete_range(writer: Writer, request: rpc.DeleteRangeRequest) -> bytes:
 
 def txn(store: Store, request: rpc.TxnRequest, leases: Leases) -> tuple[int, bytes]:
     """Run a txn that may write: (revision of the store after it, body). Raises what its operations raise."""
-    path = _decide(store, request)
-    operations = 0
-    for op in _taken(request, iter(path)):
-        operations += not op.HasField("request_txn")
-        if op.HasField("request_put"):
-            _check_put(store, op.request_put, leases)
-    _check_ranges(store, _taken(request, iter(path)))
-    store.counts.txns += operations > 1
+    branch = _take(store, request)
+    steps = list(_all_steps(branch))
+    for step in steps:
+        if step.kind == "request_put":
+            _check_put(store, step.request, leases)
+    _check_ranges(store, [step.request for step in steps if step.kind == "request_range"])
+    store.counts.txns += sum(step.nested is None for step in steps) > 1
     with store.write() as writer:
-        body = _run(writer, request, iter(path), leases)
+        body = _run(writer, branch, leases)
         return writer.revision, body
 
 
@@ -77,42 +76,54 @@ def read_txn(store: Store, request: rpc.TxnRequest) -> tuple[int, bytes]:
     """Run a read-only txn: (revision of the store, body)."""
     succeeded = _holds_all(store, request.compare)
     branch = request.success if succeeded else request.failure
-    _check_ranges(store, branch)
-    store.counts.txns += len(branch) > 1
+    requests = [op.request_range for op in branch]
+    _check_ranges(store, requests)
+    store.counts.txns += len(requests) > 1
     responses = []
     revision = store.revision
-    for op in branch:
-        ranged = run_range(store, op.request_range)
+    for each in requests:
+        ranged = run_range(store, each)
         responses.append(encode.response_op(encode.RANGE_OP, revision, ranged.body()))
     return revision, encode.txn_body(succeeded, responses)
 
 
-def _decide(view: View, request: rpc.TxnRequest) -> list[bool]:
-    """Which branch each txn on the taken path goes, depth first, all judged by the state before any change."""
-    path: list[bool] = []
-    _decide_into(path, view, request)
-    return path
+class _Step(NamedTuple):
+    """An operation: what it is, in the words of RequestOp, and the branch that a nested txn takes."""
+
+    kind: str | None
+    request: Any
+    nested: _Branch | None
 
 
-def _decide_into(path: list[bool], view: View, request: rpc.TxnRequest) -> None:
-    path.append(_holds_all(view, request.compare))
-    for op in request.success if path[-1] else request.failure:
-        if op.HasField("request_txn"):
-            _decide_into(path, view, op.request_txn)
+class _Branch(NamedTuple):
+    """The branch that a txn takes, by the state before any change."""
+
+    succeeded: bool
+    steps: list[_Step]
 
 
-def _taken(request: rpc.TxnRequest, path: Iterator[bool]) -> Iterator[rpc.RequestOp]:
-    """Every operation on the taken path, nested ones included."""
-    for op in request.success if next(path) else request.failure:
-        yield op
-        if op.HasField("request_txn"):
-            yield from _taken(op.request_txn, path)
+def _take(view: View, request: rpc.TxnRequest) -> _Branch:
+    """Judge the compares of the whole tree, depth first; operations are read from the request once, here."""
+    branch = _Branch(_holds_all(view, request.compare), [])
+    for op in request.success if branch.succeeded else request.failure:
+        kind = op.WhichOneof("request")
+        asked = getattr(op, kind or "request_txn")
+        branch.steps.append(_Step(kind, asked, _take(view, asked) if kind == "request_txn" else None))
+    return branch
 
 
-def _check_ranges(store: Store, ops: Iterable[rpc.RequestOp]) -> None:
+def _all_steps(branch: _Branch) -> Iterator[_Step]:
+    """Nested ones included."""
+    for step in branch.steps:
+        yield step
+        if step.nested is not None:
+            yield from _all_steps(step.nested)
+
+
+def _check_ranges(store: Store, requests: Iterable[rpc.RangeRequest]) -> None:
     """Find a revision that cannot be read before the first change is made; only 0 means the newest here."""
-    for op in ops:
-        if op.HasField("request_range") and (revision := op.request_range.revision):
+    for request in requests:
+        if revision := request.revision:
             if revision > store.revision:
                 raise errors.FutureRevision()
             if revision < store.compacted_revision:
@@ -126,25 +137,25 @@ def _check_put(store: Store, request: rpc.PutRequest, leases: Leases) -> None:
         raise errors.LeaseNotFound()
 
 
-def _run(writer: Writer, request: rpc.TxnRequest, path: Iterator[bool], leases: Leases) -> bytes:
-    """Execute the taken branch in list order; its encoded responses are the body."""
-    succeeded = next(path)
+def _run(writer: Writer, branch: _Branch, leases: Leases) -> bytes:
+    """Execute the branch in list order; its encoded responses are the body."""
     responses = []
-    for op in request.success if succeeded else request.failure:
-        match op.WhichOneof("request"):
-            case "request_range":
-                body = run_range(writer, op.request_range).body()
-                responses.append(encode.response_op(encode.RANGE_OP, writer.revision, body))
+    for kind, request, nested in branch.steps:
+        match kind:
             case "request_put":
-                body = put(writer, op.request_put, leases)
+                body = put(writer, request, leases)
                 responses.append(encode.response_op(encode.PUT_OP, writer.revision, body))
+            case "request_range":
+                body = run_range(writer, request).body()
+                responses.append(encode.response_op(encode.RANGE_OP, writer.revision, body))
             case "request_delete_range":
-                body = delete_range(writer, op.request_delete_range)
+                body = delete_range(writer, request)
                 responses.append(encode.response_op(encode.DELETE_RANGE_OP, writer.revision, body))
             case "request_txn":
-                body = _run(writer, op.request_txn, path, leases)
+                assert nested is not None
+                body = _run(writer, nested, leases)
                 responses.append(encode.response_op(encode.TXN_OP, None, body))
-    return encode.txn_body(succeeded, responses)
+    return encode.txn_body(branch.succeeded, responses)
 
 
 def _newest(view: View, key: bytes) -> bytes | None:
