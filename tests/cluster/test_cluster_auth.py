@@ -150,7 +150,12 @@ def _promote(cluster: AuthCluster, number: int) -> None:
             return False
         return True
 
+    def knows() -> bool:
+        status = cluster.status(number)
+        return status is not None and not status.isLearner
+
     wait_for(promoted, 15.0, "the learner is not promoted")
+    wait_for(knows, 15.0, "the member does not know that it is promoted")
 
 
 def test_14355_11651_13937_a_member_that_starts_again_knows_as_much_as_before(start: Any) -> None:
