@@ -297,8 +297,7 @@ async def test_revoked_certificates_are_refused_as_soon_as_the_list_says_so(
     async with listening(settings) as listener:
         assert await is_refused(listener, client(authority, first))
         await until(lambda: len(rejections) == 1)
-        octets = first.serial.to_bytes((first.serial.bit_length() + 7) // 8, "big")
-        assert rejections[0]["error"] == f"transport: certificate serial {octets.hex()} revoked"
+        assert rejections[0]["error"] == f"transport: certificate serial {first.told_serial} revoked"
         assert await ask(listener, client(authority, second)) == "second"
         assert await ask(listener, client(authority, third)) == "third"
         authority.revoke(second)

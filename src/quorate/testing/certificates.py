@@ -29,6 +29,11 @@ class Issued(NamedTuple):
     key: str
     serial: int
 
+    @property
+    def told_serial(self) -> str:
+        """The serial number as members name it: its bytes in hex, so that a digit 0 may lead."""
+        return self.serial.to_bytes((self.serial.bit_length() + 7) // 8, "big").hex()
+
 
 class Authority:
     """Signs certificates into files under `directory`; `ca` is the path of its own certificate."""

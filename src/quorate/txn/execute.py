@@ -107,7 +107,7 @@ def _take(view: View, request: rpc.TxnRequest) -> _Branch:
     branch = _Branch(_holds_all(view, request.compare), [])
     for op in request.success if branch.succeeded else request.failure:
         kind = op.WhichOneof("request")
-        asked = getattr(op, kind or "request_txn")
+        asked: Any = getattr(op, kind) if kind else None  # an op that says nothing is refused at the door
         branch.steps.append(_Step(kind, asked, _take(view, asked) if kind == "request_txn" else None))
     return branch
 
