@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from itertools import pairwise
 
-from quorate.transport.http2 import Connection, DataReceived, Headers
+from quorate.transport.http2 import Connection, DataReceived, Headers, RequestReceived
 
 REQUEST: Headers = (
     (b":method", b"POST"),
@@ -26,7 +26,7 @@ CALLS = 20_000
 
 def measure(calls_per_read: int, deadlines: bool) -> list[float]:
     """Client out, server in, server out, client in: the best tenth of the rounds."""
-    client, server = Connection(client=True), Connection(client=False)
+    client, server = Connection(client=True, whole=True), Connection(client=False, whole=True)
     client.start()
     server.start()
     server.receive(client.output())
@@ -35,14 +35,13 @@ def measure(calls_per_read: int, deadlines: bool) -> list[float]:
         times = [time.perf_counter()]
         for k in range(calls_per_read):
             timeout = (b"grpc-timeout", b"%du" % (4_000_000 + n * calls_per_read + k))
-            stream_id = client.open_stream((*REQUEST, timeout) if deadlines else REQUEST, False)
-            client.send_data(stream_id, bytes(300), True)
+            client.send_unary_request((*REQUEST, timeout) if deadlines else REQUEST, bytes(300))
         question = client.output()
         times.append(time.perf_counter())
         events = server.receive(question)
         times.append(time.perf_counter())
         for event in events:
-            if type(event) is DataReceived:
+            if type(event) is DataReceived or type(event) is RequestReceived:
                 server.send_unary_reply(event.stream_id, RESPONSE, bytes(30), TRAILERS)
         answer = server.output()
         times.append(time.perf_counter())

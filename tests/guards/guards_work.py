@@ -25,7 +25,7 @@ from quorate.storage import schema
 from quorate.storage.backend import Backend
 from quorate.storage.mvcc import WatchableStore
 from quorate.storage.wal.record import Encoder
-from quorate.transport.http2 import Connection, DataReceived, Headers
+from quorate.transport.http2 import Connection, DataReceived, Headers, RequestReceived
 
 Work = Callable[[Path], Iterator[None]]
 UNITS = 200
@@ -45,7 +45,7 @@ TRAILERS: Headers = ((b"grpc-status", b"0"),)
 
 def http2_call(_: Path) -> Iterator[None]:
     """Request out, in at the server, reply out, in at the client; ten calls a read."""
-    client, server = Connection(client=True), Connection(client=False)
+    client, server = Connection(client=True, whole=True), Connection(client=False, whole=True)
     client.start()
     server.start()
     server.receive(client.output())
@@ -58,9 +58,9 @@ def http2_call(_: Path) -> Iterator[None]:
 def _calls(client: Connection, server: Connection, count: int) -> None:
     for _ in range(count // 10):
         for _ in range(10):
-            client.send_data(client.open_stream(REQUEST, False), bytes(300), True)
+            client.send_unary_request(REQUEST, bytes(300))
         for event in server.receive(client.output()):
-            if type(event) is DataReceived:
+            if type(event) is DataReceived or type(event) is RequestReceived:
                 server.send_unary_reply(event.stream_id, RESPONSE, bytes(30), TRAILERS)
         client.receive(server.output())
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import random
 
 import pytest
-from http2_wire import REQUEST, RESPONSE, TRAILERS, parse
+from http2_wire import REQUEST, RESPONSE, TRAILERS, frame, parse
+from hypothesis import event as note_event
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -15,9 +16,12 @@ from quorate.transport.http2 import (
     DataReceived,
     ErrorCode,
     Event,
+    GoingAwayError,
     Headers,
     HeadersReceived,
     Limits,
+    ReplyReceived,
+    RequestReceived,
     StreamReset,
     TooManyStreamsError,
 )
@@ -28,9 +32,9 @@ TIGHT = Limits(max_concurrent_streams=4, stream_window=5_000, connection_window=
 class Side:
     """One end: a machine, what it wants to say on its streams, and what it has heard."""
 
-    def __init__(self, rng: random.Random, *, client: bool, limits: Limits) -> None:
+    def __init__(self, rng: random.Random, *, client: bool, limits: Limits, whole: bool) -> None:
         self.rng = rng
-        self.machine = Connection(client=client, limits=limits)
+        self.machine = Connection(client=client, limits=limits, whole=whole)
         self.machine.start()
         self.heard: dict[int, bytes] = {}
         self.ended: set[int] = set()
@@ -43,7 +47,8 @@ class Side:
         while data:
             cut = self.rng.choice([1, 9, 50, 1000, len(data)])
             for event in self.machine.receive(data[:cut]):
-                self.note(event)
+                for part in parts_of(event):
+                    self.note(part)
             data = data[cut:]
 
     def note(self, event: Event) -> None:
@@ -66,12 +71,28 @@ class Side:
             self.machine.acknowledge(*self.unacknowledged.pop())
 
 
+def parts_of(event: Event) -> list[Event]:
+    """What a machine tells that does not tell of calls that came in one piece."""
+    if isinstance(event, RequestReceived):
+        return [
+            HeadersReceived(event.stream_id, event.headers, False),
+            DataReceived(event.stream_id, event.data, True),
+        ]
+    if isinstance(event, ReplyReceived):
+        return [
+            HeadersReceived(event.stream_id, event.headers, False),
+            DataReceived(event.stream_id, event.data, False),
+            HeadersReceived(event.stream_id, event.trailers, True),
+        ]
+    return [event]
+
+
 @pytest.mark.parametrize("seed", range(30))
 def test_everything_said_is_heard(seed: int) -> None:
     print("seed", seed)
     rng = random.Random(seed)
-    left = Side(rng, client=True, limits=rng.choice([Limits(), TIGHT]))
-    right = Side(rng, client=False, limits=rng.choice([Limits(), TIGHT]))
+    left = Side(rng, client=True, limits=rng.choice([Limits(), TIGHT]), whole=rng.random() < 0.5)
+    right = Side(rng, client=False, limits=rng.choice([Limits(), TIGHT]), whole=rng.random() < 0.5)
     answered: set[int] = set()
     opened: list[int] = []
     for _ in range(300):
@@ -81,12 +102,12 @@ def test_everything_said_is_heard(seed: int) -> None:
                 REQUEST if rng.random() < 0.5 else (*REQUEST, (b"grpc-timeout", b"%du" % rng.randrange(99)))
             )
             try:
-                stream_id = left.machine.open_stream(headers, False)
+                said = rng.randbytes(rng.choice([0, 5, 300, 20_000, 90_000]))
+                stream_id = left.machine.send_unary_request(headers, said)
             except TooManyStreamsError:
                 continue
             opened.append(stream_id)
-            left.said[stream_id] = rng.randbytes(rng.choice([0, 5, 300, 20_000, 90_000]))
-            left.machine.send_data(stream_id, left.said[stream_id], True)
+            left.said[stream_id] = said
         elif step == 1:
             for stream_id in [found for found in right.ended - answered - right.reset if rng.random() < 0.7]:
                 answered.add(stream_id)
@@ -102,6 +123,10 @@ def test_everything_said_is_heard(seed: int) -> None:
             right.hear(left.machine.output())
             left.hear(right.machine.output())
     while True:
+        for stream_id in right.ended - answered - right.reset:
+            answered.add(stream_id)
+            right.said[stream_id] = b"late"
+            right.machine.send_unary_reply(stream_id, RESPONSE, b"late", TRAILERS)
         left.acknowledge()
         right.acknowledge()
         forth, back = left.machine.output(), right.machine.output()
@@ -109,10 +134,6 @@ def test_everything_said_is_heard(seed: int) -> None:
             break
         right.hear(forth)
         left.hear(back)
-        for stream_id in right.ended - answered - right.reset:
-            answered.add(stream_id)
-            right.said[stream_id] = b"late"
-            right.machine.send_unary_reply(stream_id, RESPONSE, b"late", TRAILERS)
     gone = left.reset | right.reset
     assert opened and not left.machine._streams and not right.machine._streams
     assert left.machine.pending() == right.machine.pending() == 0
@@ -146,6 +167,44 @@ def test_events_do_not_depend_on_how_the_bytes_are_cut(seed: int, cuts: list[int
         position += size
     assert events == expected
     assert cut.output() == whole.output()
+
+
+@settings(max_examples=100, deadline=None, print_blob=True)
+@given(st.integers(0, 2**32), st.sampled_from([Limits(), TIGHT]), st.lists(st.integers(1, 3000), max_size=40))
+def test_calls_in_one_piece_are_told_as_their_parts_would_be(seed: int, limits: Limits, cuts: list[int]) -> None:
+    """Two pairs of machines, alike but for `whole`, hear the same bytes in the same pieces."""
+    rng = random.Random(seed)
+    plain = Connection(client=True, limits=limits), Connection(client=False, limits=limits)
+    whole = Connection(client=True, limits=limits, whole=True), Connection(client=False, limits=limits, whole=True)
+    for machine in plain + whole:
+        machine.start()
+    fused = 0
+    for _ in range(rng.randrange(1, 40)):
+        said = rng.randbytes(rng.choice([0, 5, 300, 6_000, 20_000]))
+        trouble = rng.choice([b"", b"", b"", frame(6, 0, 0, bytes(8)), frame(2, 0, 1, bytes(5)), frame(0, 1, 1, b"x")])
+        answers = rng.random() < 0.9
+        for client, server in (plain, whole):
+            try:
+                stream_id = client.send_unary_request(REQUEST, said)
+            except (TooManyStreamsError, GoingAwayError):
+                return
+            client._out.append(trouble)
+            if answers:
+                server.send_unary_reply(stream_id - 2, RESPONSE, said, TRAILERS) if stream_id > 1 else None
+        for talker, hearer in ((0, 1), (1, 0)):
+            data = plain[talker].output()
+            assert whole[talker].output() == data
+            while data:
+                size = cuts[len(data) % len(cuts)] if cuts else len(data)
+                told = whole[hearer].receive(data[:size])
+                parts = [part for event in told for part in parts_of(event)]
+                fused += len(parts) - len(told)
+                assert parts == plain[hearer].receive(data[:size])
+                data = data[size:]
+            assert whole[hearer]._window == plain[hearer]._window
+            assert whole[hearer]._owed == plain[hearer]._owed
+            assert whole[hearer]._streams.keys() == plain[hearer]._streams.keys()
+    note_event(f"fused: {min(fused, 10)}")
 
 
 def test_a_talk_of_many_calls_settles_at_a_few_bytes_of_headers() -> None:

@@ -24,6 +24,7 @@ from quorate.transport.http2 import (
     Headers,
     HeadersReceived,
     Limits,
+    ReplyReceived,
     SettingsReceived,
     StreamReset,
     TooManyStreamsError,
@@ -84,7 +85,12 @@ class Wire(asyncio.Protocol):
             return 0
         machine = self._machine
         try:
-            stream_id = machine.open_stream(self._heads.get(path) or self._head(path), False)
+            if ended:
+                stream_id = machine.send_unary_request(self._heads.get(path) or self._head(path), frame(request))
+            else:
+                stream_id = machine.open_stream(self._heads.get(path) or self._head(path), False)
+                machine.send_data(stream_id, frame(request), False)
+                self._open.add(stream_id)
         except TooManyStreamsError:
             self._waiting.append((path, request, call, ended))
             return 0
@@ -92,10 +98,7 @@ class Wire(asyncio.Protocol):
             self._waiting.append((path, request, call, ended))
             self._transport.abort()
             return 0
-        machine.send_data(stream_id, frame(request), ended)
         self._calls[stream_id] = call
-        if not ended:
-            self._open.add(stream_id)
         if not self._dirty:
             self._dirty = True
             self._loop.call_soon(self.flush)
@@ -143,7 +146,17 @@ class Wire(asyncio.Protocol):
         bodies = self._bodies
         self._dirty = True  # what the callers send on is written below
         for event in self._machine.receive(data):
-            if type(event) is DataReceived:
+            if type(event) is ReplyReceived:
+                stream_id, _, body, trailers = event
+                call = calls.pop(stream_id, None)
+                if call is not None:
+                    if len(body) >= 5 and int.from_bytes(body[:5], "big") == len(body) - 5:
+                        call.message(body[5:])
+                    else:
+                        self._feed(stream_id, call, body)
+                        bodies.pop(stream_id, None)
+                    self._end(call, trailers)
+            elif type(event) is DataReceived:
                 stream_id, body, _ = event
                 call = calls.get(stream_id)
                 if call is None:
@@ -160,9 +173,7 @@ class Wire(asyncio.Protocol):
                     call = calls.pop(stream_id, None)
                     bodies.pop(stream_id, None)
                     if call is not None:
-                        call.end(None if headers is self._good_trailers else self._outcome(headers))
-                        if self._waiting:
-                            self._send_waiting()
+                        self._end(call, headers)
             else:
                 self._on_other(event)
         self.flush()
@@ -186,7 +197,7 @@ class Wire(asyncio.Protocol):
             call.end(status)
 
     async def _dial(self) -> None:
-        self._machine = Connection(client=True, limits=WINDOW)
+        self._machine = Connection(client=True, limits=WINDOW, whole=True)
         self._good_trailers = None
         self._ready = self._loop.create_future()
         host, port, encrypted = self._endpoint
@@ -242,6 +253,11 @@ class Wire(asyncio.Protocol):
             reader = self._bodies[stream_id] = MessageReader(MAX_MESSAGE)
         for message in reader.feed(body):
             call.message(message)
+
+    def _end(self, call: Call, trailers: Headers) -> None:
+        call.end(None if trailers is self._good_trailers else self._outcome(trailers))
+        if self._waiting:
+            self._send_waiting()
 
     def _outcome(self, headers: Headers) -> Status | None:
         found = status_of_trailers(headers)

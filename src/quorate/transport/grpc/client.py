@@ -23,6 +23,7 @@ from quorate.transport.http2 import (
     Headers,
     HeadersReceived,
     Limits,
+    ReplyReceived,
     SettingsReceived,
     StreamReset,
     StreamWindow,
@@ -37,7 +38,7 @@ class ClientConnection(Edge):
     """Opens streams, matches answers to calls. `on_leave` is called when it takes no more, and when it is gone."""
 
     def __init__(self, limits: ChannelLimits, http2: Limits, on_leave: Callable[[ClientConnection], None]) -> None:
-        super().__init__(Connection(client=True, limits=http2), SOCKET_STALL_TIMEOUT, Flusher())
+        super().__init__(Connection(client=True, limits=http2, whole=True), SOCKET_STALL_TIMEOUT, Flusher())
         self.limits = limits
         self._on_leave = on_leave
         self._calls: dict[int, Exchange] = {}
@@ -87,8 +88,7 @@ class ClientConnection(Edge):
 
     def unary(self, headers: Headers, request: bytes, future: asyncio.Future[bytes]) -> int:
         """Send a request whose reply goes to `future`. Raises TooManyStreamsError or GoingAwayError."""
-        stream_id = self.machine.open_stream(headers, False)
-        self.machine.send_data(stream_id, frame(request), True)
+        stream_id = self.machine.send_unary_request(headers, frame(request))
         self._calls[stream_id] = UnaryExchange(self, stream_id, future)
         self._burst += 1
         if self._burst >= BURST_CALLS:
@@ -134,7 +134,21 @@ class ClientConnection(Edge):
         self._heard = self.loop.time()
         calls = self._calls
         for event in self.machine.receive(data):
-            if type(event) is HeadersReceived:
+            if type(event) is ReplyReceived:
+                stream_id, headers, body, trailers = event
+                call = calls.get(stream_id)
+                if (
+                    type(call) is UnaryExchange
+                    and headers is self._plain_head
+                    and trailers is self._ok_trailers
+                    and call.answer(body)
+                ):
+                    del calls[stream_id]
+                    if self._slots:
+                        self._free_slot()
+                elif call is not None:
+                    self._on_reply(stream_id, call, headers, body, trailers)
+            elif type(event) is HeadersReceived:
                 stream_id, headers, end_stream = event
                 call = calls.get(stream_id)
                 if call is None:
@@ -150,11 +164,7 @@ class ClientConnection(Edge):
                 if call is None:
                     self.machine.acknowledge(stream_id, len(body))
                     continue
-                try:
-                    call.feed(body)
-                except Status as status:
-                    self._give_up(stream_id, status)
-                    continue
+                self._feed(stream_id, call, body)
                 if end_stream:
                     text = "server closed the stream without sending trailers"
                     self._give_up(stream_id, Status(Code.INTERNAL, text))
@@ -171,6 +181,21 @@ class ClientConnection(Edge):
             self.transport.close()
         elif self._leaving and not self._calls and self.connected and not self.transport.is_closing():
             self.transport.close()
+
+    def _on_reply(self, stream_id: int, call: Exchange, headers: Headers, body: bytes, trailers: Headers) -> None:
+        """A reply has come in one piece: its parts, one after the other."""
+        if headers is not self._plain_head:
+            self._on_head(stream_id, call, headers)
+        if stream_id in self._calls:
+            self._feed(stream_id, call, body)
+        if self._calls.pop(stream_id, None) is not None:
+            self._on_end(stream_id, call, trailers)
+
+    def _feed(self, stream_id: int, call: Exchange, body: bytes) -> None:
+        try:
+            call.feed(body)
+        except Status as status:
+            self._give_up(stream_id, status)
 
     def _on_head(self, stream_id: int, call: Exchange, headers: Headers) -> None:
         """Response headers not seen before on this connection."""

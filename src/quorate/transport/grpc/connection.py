@@ -36,6 +36,7 @@ from quorate.transport.http2 import (
     HeadersReceived,
     PingAcked,
     PingReceived,
+    RequestReceived,
     SettingsReceived,
     StreamReset,
     StreamWindow,
@@ -59,7 +60,8 @@ class ServerConnection(Edge):
         self, server: GrpcServer, on_close: Callable[[ServerConnection], None], web: HttpHandler | None
     ) -> None:
         limits = server.limits
-        super().__init__(Connection(client=False, limits=server.http2), limits.socket_stall_timeout, server.flusher)
+        machine = Connection(client=False, limits=server.http2, whole=True)
+        super().__init__(machine, limits.socket_stall_timeout, server.flusher)
         self.limits = limits
         self.peer = ""
         self.police = PingPolice(limits.min_ping_interval, limits.permit_idle_pings)
@@ -122,18 +124,25 @@ class ServerConnection(Edge):
             return
         self._heard = self.loop.time()
         self.dirty = True  # what can be answered at once is written when all of it is answered
-        waiting, timed = self._waiting, self._server.timed
+        waiting = self._waiting
+        run = self._run_timed if self._server.timed else self._run_at_once
         for event in self.machine.receive(data):
-            if type(event) is DataReceived:
+            if type(event) is RequestReceived:
+                stream_id, headers, body = event
+                known = self._heads.open(headers, self._heard)
+                if known.unary and is_whole(body, self._whole_limit) and not self.machine.pending():
+                    self._last_stream = stream_id
+                    run(stream_id, known, body)
+                else:
+                    self._on_headers(stream_id, headers, False)
+                    self._on_data(stream_id, body, True)
+            elif type(event) is DataReceived:
                 stream_id, body, end_stream = event
                 opening = waiting.pop(stream_id, None)
                 if opening is None:
                     self._on_data(stream_id, body, end_stream)
                 elif end_stream and is_whole(body, self._whole_limit):
-                    if timed:
-                        self._run_timed(stream_id, opening, body)
-                    else:
-                        self._run_at_once(stream_id, opening, body)
+                    run(stream_id, opening, body)
                 else:
                     self._open_call(stream_id, opening).feed(body, end_stream)
             elif type(event) is HeadersReceived:
@@ -207,7 +216,8 @@ class ServerConnection(Edge):
         self.police.forgiven = True
         if self.machine.pending():
             self._watch_unsent(stream_id)
-        self.wake()
+        if not self.dirty:
+            self.wake()
 
     def fail_call(self, stream_id: int, head: Head, error: BaseException, peer_ended: bool) -> None:
         """Answer a call that has sent nothing with the status of an error."""

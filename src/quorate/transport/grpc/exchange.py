@@ -49,6 +49,14 @@ class UnaryExchange:
                 raise Status(Code.INTERNAL, "cardinality violation: expected one response message")
             self._body = message or _EMPTY
 
+    def answer(self, data: bytes) -> bool:
+        """All of a reply that ended well; False, and nothing done, when it is not just one plain message."""
+        if self._body or self._reader is not None or not _is_whole(data, self._connection.limits.max_receive_message):
+            return False
+        if not self.future.done():
+            self.future.set_result(data[PREFIX_SIZE:])
+        return True
+
     def end(self, error: Status | None) -> None:
         """The call is over."""
         if self.future.done():

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from quorate.api.errors import Code
 from quorate.transport.grpc.limits import HEAD_CACHE
 from quorate.transport.grpc.metadata import Metadata, decode_timeout
-from quorate.transport.grpc.methods import Context, Method
+from quorate.transport.grpc.methods import Context, Method, Unary
 from quorate.transport.grpc.status import DEADLINE_TEXT, trailers_of
 from quorate.transport.grpc.tally import MethodTally
 from quorate.transport.http2 import Headers
@@ -56,6 +56,8 @@ class Opening(NamedTuple):
     context: Context
     headers: Headers
     """Kept so that its identity stays taken."""
+    unary: bool
+    """Whether it can be served as soon as its one message is there."""
 
 
 class HeadBook:
@@ -97,7 +99,7 @@ class HeadBook:
                 head = judge(rest, self._methods, self._tallies, self._services)
             _remember(self._by_value, rest, head)
         if timeout is None:
-            opening = Opening(head, self._context(head, None), headers)
+            opening = self._opening(head, None, headers)
             _remember(self._by_identity, id(headers), opening)
             return opening
         try:
@@ -106,11 +108,12 @@ class HeadBook:
             head, seconds = Refusal(trailers_only(Code.INTERNAL, str(error), 400)), 0.0
         if seconds <= 0 and isinstance(head, Head):
             head = Refusal(trailers_only(Code.DEADLINE_EXCEEDED, DEADLINE_TEXT))
-        return Opening(head, self._context(head, now + seconds), headers)
+        return self._opening(head, now + seconds, headers)
 
-    def _context(self, head: Head | Refusal | Web, deadline: float | None) -> Context:
+    def _opening(self, head: Head | Refusal | Web, deadline: float | None, headers: Headers) -> Opening:
         path, metadata = (head.path, head.metadata) if isinstance(head, Head) else ("", _NO_METADATA)
-        return Context(path, metadata, deadline, self._peer, self._socket)
+        context = Context(path, metadata, deadline, self._peer, self._socket)
+        return Opening(head, context, headers, isinstance(head, Head) and isinstance(head.method, Unary))
 
 
 _NO_METADATA = Metadata()

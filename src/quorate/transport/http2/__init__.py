@@ -20,6 +20,10 @@ The edge's part, which needs a clock or a socket:
 - give `pending()` a time: DATA behind windows that the peer never opens waits for ever (up to `Limits.max_pending`).
 - judge `PingReceived` by the clock (gRPC's `too_many_pings`), and answer with `go_away`.
 
+Most unary calls come in one piece. An edge that wants to hear of them so makes its machine `whole`: RequestReceived
+and ReplyReceived then stand for the two and three events of such a call, and `send_unary_request` is the client's
+`send_unary_reply`.
+
 Header tuples are identities: keep the tuples that you send often (`send_unary_reply` is at full speed from their
 third use on), and expect the same tuple for a block that the peer repeats.
 
@@ -47,6 +51,8 @@ from quorate.transport.http2.events import (
     HeadersReceived,
     PingAcked,
     PingReceived,
+    ReplyReceived,
+    RequestReceived,
     SettingsReceived,
     StreamReset,
     StreamWindow,
@@ -71,6 +77,8 @@ __all__ = [
     "PingReceived",
     "ProtocolError",
     "RemoteProtocolError",
+    "ReplyReceived",
+    "RequestReceived",
     "SettingsReceived",
     "StreamReset",
     "StreamWindow",

@@ -12,13 +12,11 @@ from quorate.transport.http2.events import (
     Event,
     GoAwayReceived,
     Headers,
-    HeadersReceived,
     PingAcked,
     PingReceived,
     SettingsReceived,
     StreamReset,
 )
-from quorate.transport.http2.fields import REQUEST
 from quorate.transport.http2.frames import (
     ACK,
     CONTINUATION,
@@ -33,19 +31,22 @@ from quorate.transport.http2.frames import (
     SETTINGS,
 )
 from quorate.transport.http2.limits import MAX_FRAME_SIZE, MAX_QUEUED_ACKS, SETTINGS_COST, Limits
-from quorate.transport.http2.receiving import Receiver
 from quorate.transport.http2.streams import BODY, ENDED, IDLE, Stream
+from quorate.transport.http2.whole import WholeCalls
 
 _unpack = HEAD.unpack_from
 
 DEFAULT_LIMITS = Limits()
 
 
-class Connection(Receiver):
-    """The machine. The edge calls `receive` with what it read and writes `output` once per turn of its loop."""
+class Connection(WholeCalls):
+    """The machine. The edge calls `receive` with what it read and writes `output` once per turn of its loop.
 
-    def __init__(self, *, client: bool, limits: Limits = DEFAULT_LIMITS) -> None:
-        super().__init__(client=client, limits=limits)
+    With `whole`, calls that come in one piece are told in one event.
+    """
+
+    def __init__(self, *, client: bool, limits: Limits = DEFAULT_LIMITS, whole: bool = False) -> None:
+        super().__init__(client=client, limits=limits, whole=whole)
 
     def start(self) -> None:
         """Queue our preface (§3.4)."""
@@ -91,7 +92,6 @@ class Connection(Receiver):
         end = len(data)
         streams = self._streams
         blocks = self._decoder.blocks
-        limits = self._limits
         append = self._events.append
         while pos + 9 <= end:
             head, flags, stream_id = _unpack(data, pos)
@@ -128,24 +128,8 @@ class Connection(Receiver):
             elif kind == HEADERS and flags & ~END_STREAM == END_HEADERS and self._assembly is None:
                 block = blocks.get(data[start:after])
                 if block is not None:
-                    stream = streams.get(stream_id)
-                    if stream is not None:
-                        self._on_more_headers(stream, flags == END_HEADERS | END_STREAM, block)
-                        continue
-                    if (
-                        block.kind == REQUEST
-                        and self._highest < stream_id <= self._last_accepted
-                        and stream_id & 1
-                        and block.length < 0
-                        and len(streams) < limits.max_concurrent_streams
-                        and not self._client
-                    ):
-                        self._idle_frames = 0
-                        self._highest = stream_id
-                        ended = flags != END_HEADERS
-                        streams[stream_id] = Stream(stream_id, IDLE, ENDED if ended else BODY, limits.stream_window)
-                        append(HeadersReceived(stream_id, block.headers, ended))
-                        continue
+                    pos = self._on_known_block(data, start, after, flags, stream_id, block)
+                    continue
             self._handle(kind, flags, stream_id & MAX_31, data[start:after])
         return pos
 
@@ -164,6 +148,32 @@ class Connection(Receiver):
         stream = Stream(stream_id, ENDED if end_stream else BODY, IDLE, self._limits.stream_window)
         self._streams[stream_id] = stream
         self._write_headers(stream_id, headers, end_stream)
+        return stream_id
+
+    def send_unary_request(self, headers: Headers, data: bytes) -> int:
+        """Client: a request of one message in one go; its stream id. Raises as `open_stream` does."""
+        ready = self._encoder.blocks.get(id(headers))
+        stream_id = self._next_id
+        size = len(data)
+        if (
+            ready is None
+            or self._closed is not None
+            or self._going_away
+            or stream_id > MAX_31
+            or len(self._streams) >= self._max_streams
+            or size > self._frame_limit
+            or size > self._send_window
+            or size > self._initial_window
+        ):
+            stream_id = self.open_stream(headers, False)
+            self.send_data(stream_id, data, True)
+            return stream_id
+        self._next_id = stream_id + 2
+        self._send_window -= size
+        stream = self._streams[stream_id] = Stream(stream_id, ENDED, IDLE, self._limits.stream_window)
+        stream.credit = -size
+        word = stream_id.to_bytes(4, "big")
+        self._out += (ready[1], word, ready[3], (size << 16 | END_STREAM).to_bytes(5, "big"), word, data)
         return stream_id
 
     def reset_stream(self, stream_id: int, code: int) -> None:

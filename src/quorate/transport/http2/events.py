@@ -23,6 +23,23 @@ class DataReceived(NamedTuple):
     end_stream: bool
 
 
+class RequestReceived(NamedTuple):
+    """Server, if asked for: HEADERS and the one DATA frame that ends the request, come in one piece."""
+
+    stream_id: int
+    headers: Headers
+    data: bytes
+
+
+class ReplyReceived(NamedTuple):
+    """Client, if asked for: a response of one DATA frame, with its trailers, come in one piece."""
+
+    stream_id: int
+    headers: Headers
+    data: bytes
+    trailers: Headers
+
+
 class StreamReset(NamedTuple):
     """The stream is gone: reset by the peer (`remote`), or by us for a fault of the peer.
 
@@ -74,6 +91,8 @@ class ConnectionClosed(NamedTuple):
 Event: TypeAlias = (
     HeadersReceived
     | DataReceived
+    | RequestReceived
+    | ReplyReceived
     | StreamReset
     | StreamWindow
     | PingReceived
