@@ -15,16 +15,19 @@ from quorate.raft import Config, MemoryStorage, RawNode, Role
 from quorate.server.raft_loop import RaftLoop
 from quorate.server.slow import SlowRequests
 from quorate.storage.files import OsFiles
-from quorate.storage.wal import WAL, WalWriter
+from quorate.storage.wal import WAL, WalWriter, WriteFailed
 from quorate.storage.wal.record import ENTRY, SNAPSHOT, STATE, scan
 
 VOTERS = ConfState((1, 2, 3))
 
 
 class Member:
-    """Member 1 of three, with entries 1 to 5 of term 1 in its log, none of them applied."""
+    """Member 1 of three, or of other voters, with entries 1 to 5 of term 1 in its log, none of them applied."""
 
-    def __init__(self, directory: Path, *, writes: bool = True) -> None:
+    def __init__(self, directory: Path, *, writes: bool = True, voters: ConfState = VOTERS) -> None:
+        self.applied: list[tuple[bytes, bool]] = []
+        """What was applied, and whether it was in the log's file by then."""
+        self.directory = directory
         self.sent: list[Message] = []
         self.installed: list[Snapshot] = []
         self.failures: list[BaseException] = []
@@ -32,7 +35,7 @@ class Member:
         entries = [Entry(1, index) for index in range(1, 6)]
         self.wal.save(HardState(1, 0, 0), entries)
         storage = MemoryStorage()
-        storage.set_conf_state(VOTERS)
+        storage.set_conf_state(voters)
         storage.set_hard_state(HardState(1, 0, 0))
         storage.append(entries)
         self.node = RawNode(Config(1, storage, random.Random(1), async_storage_writes=True))
@@ -44,7 +47,7 @@ class Member:
             self.node,
             storage,
             self.writer,
-            apply=lambda entries: None,
+            apply=self._apply,
             send=self._send,
             install=self.installed.append,
             before_turn=lambda: None,
@@ -54,6 +57,19 @@ class Member:
             fail=self.failures.append,
             slow=SlowRequests(1.0),
         )
+
+    def _apply(self, entries: Sequence[Entry]) -> None:
+        log = b"".join(path.read_bytes() for path in self.directory.iterdir())
+        self.applied += [(entry.data, entry.data in log) for entry in entries if entry.data]
+
+    async def lead(self) -> None:
+        """Elect the only member."""
+        self.node.campaign()
+        self.loop.poke()
+        async with asyncio.timeout(5):
+            while self.node.raft.log.applied < 6:
+                assert not self.failures
+                await asyncio.sleep(0.001)
 
     def _send(self, messages: Sequence[Message]) -> None:
         self.sent += messages
@@ -136,3 +152,45 @@ async def test_a_leader_that_has_removed_itself_forgets_its_own_answers(
     assert member.loop.storage.last_index() == 6
     assert not member.failures
     member.loop.stop()
+
+
+@pytest.mark.parametrize("quick", [True, False])
+async def test_a_lone_member_applies_what_is_in_its_log(
+    quick: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not quick:
+        monkeypatch.setattr(WalWriter, "save_now", lambda *batch: False)
+    member = Member(tmp_path / "wal", voters=ConfState((1,)))
+    await member.lead()
+    for n in range(300):
+        member.loop.propose(b"entry-%d" % n)
+        if n % 3 == 0:
+            await asyncio.sleep(0)
+    async with asyncio.timeout(5):
+        while len(member.applied) < 300:
+            assert not member.failures
+            await asyncio.sleep(0.001)
+    assert member.applied == [(b"entry-%d" % n, True) for n in range(300)]
+    assert member.loop.storage.last_index() == 306 == member.node.raft.log.committed
+    assert member.loop.storage.initial_state()[0].commit > 100, "the commit index follows on the disk"
+    member.loop.stop()
+    member.writer.close()
+
+
+async def test_what_a_lone_member_cannot_write_is_neither_committed_nor_applied(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    member = Member(tmp_path / "wal", voters=ConfState((1,)))
+    await member.lead()
+
+    def fail(*batch: object) -> bool:
+        raise WriteFailed("the disk is gone")
+
+    monkeypatch.setattr(WalWriter, "save_now", fail)
+    member.loop.propose(b"lost")
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert [str(failure) for failure in member.failures] == ["the disk is gone"]
+    assert not member.applied and member.node.raft.log.committed == 6
+    member.loop.stop()
+    member.writer.close()

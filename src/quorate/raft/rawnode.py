@@ -18,7 +18,7 @@ from quorate.api.raftpb import (
     encode_conf_change,
     encode_conf_change_v2,
 )
-from quorate.raft import election, proposals, reconfigure
+from quorate.raft import alone, election, proposals, reconfigure
 from quorate.raft.config import LOCAL_APPEND_THREAD, LOCAL_APPLY_THREAD, NONE, Config
 from quorate.raft.errors import LocalMessage, PeerNotFound
 from quorate.raft.machine import Raft
@@ -189,6 +189,25 @@ class RawNode:
         ready = self._gather()
         self._accept(ready)
         return ready
+
+    def entries_alone(self) -> list[Entry]:
+        """What `ready` would have written, where the member is a cluster of one and that is all (see `alone`).
+
+        Whoever takes them writes them durably and calls `saved_alone`, applies them and calls `applied_alone`, with
+        nothing in between; or does nothing and asks for the Ready.
+        """
+        raft, soft, hard = self.raft, self._previous_soft, self._previous_hard
+        if raft.lead != soft.lead or raft.role != soft.role or raft.term != hard.term or raft.vote != hard.vote:
+            return []
+        return alone.entries_alone(raft)
+
+    def saved_alone(self, entries: list[Entry]) -> None:
+        """They are durable: now they are committed."""
+        alone.saved_alone(self.raft, entries)
+        self._previous_hard = self.raft.hard_state()
+
+    def applied_alone(self, entries: list[Entry]) -> None:
+        self.raft.entries_applied(entries)
 
     def advance(self) -> None:
         """Everything the last Ready asked for is done."""

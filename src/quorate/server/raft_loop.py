@@ -157,6 +157,7 @@ class RaftLoop:
             self._step_received()
             self._before_turn()
             self._propose_all()
+            self._agree_alone()
             while self.node.has_ready():
                 self._handle_ready()
             self.turn_ended()
@@ -181,6 +182,25 @@ class RaftLoop:
                 self.node.propose_many(batch)
             except ProposalDropped:
                 self._dropped(batch)
+
+    def _agree_alone(self) -> None:
+        """In a cluster of one with a quick disk: write what was proposed and apply it, without a Ready."""
+        if self._in_flight or self._change:
+            return
+        entries = self.node.entries_alone()
+        if not entries:
+            return
+        state = self._due_state(None)
+        begun = time.monotonic()
+        if not self._writer.save_now(state, entries):
+            self._unsaved = state or self._unsaved
+            return
+        self._saved = state or self._saved
+        self._saved_now(entries, state, (), begun)
+        self.node.saved_alone(entries)
+        self._unsaved = self.node.hard_state()
+        self._apply(entries)
+        self.node.applied_alone(entries)
 
     def _handle_ready(self) -> None:
         ready = self.node.ready()
