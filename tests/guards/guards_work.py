@@ -13,6 +13,7 @@ from pathlib import Path
 from quorate import embed
 from quorate.api.internal import encode_request
 from quorate.api.pb import rpc_pb2 as pb
+from quorate.api.plain_put import PlainPut
 from quorate.api.raftpb import ConfState, Entry, HardState, Snapshot
 from quorate.apply.alarms import Alarms
 from quorate.apply.applier import Applier
@@ -81,7 +82,7 @@ class State:
     def put(self, count: int) -> None:
         """Apply puts of different keys."""
         for n in range(count):
-            self.applier.apply("put", pb.PutRequest(key=b"key/%06d" % n, value=b"v" * 256), 0.0)
+            self.applier.apply("put", PlainPut(b"key/%06d" % n, b"v" * 256), 0.0)
 
 
 def apply_put(place: Path) -> Iterator[None]:

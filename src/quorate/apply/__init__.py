@@ -10,6 +10,6 @@ else is let through and stops the member, before it diverges from the others (`s
 from quorate.apply.alarms import Alarms, alarm_name
 from quorate.apply.applier import Applied, Applier
 from quorate.apply.guard import Guard
-from quorate.apply.quota import Quota, cost_of
+from quorate.apply.quota import Costly, Quota, cost_of
 
-__all__ = ["Alarms", "Applied", "Applier", "Guard", "Quota", "alarm_name", "cost_of"]
+__all__ = ["Alarms", "Applied", "Applier", "Costly", "Guard", "Quota", "alarm_name", "cost_of"]

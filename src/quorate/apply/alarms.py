@@ -35,28 +35,28 @@ class Alarms:
 
     def reload(self) -> None:
         """Read the records anew; others may have replaced them."""
-        self._active: set[Alarm] = set(self._records.alarms())
+        self.on: set[Alarm] = set(self._records.alarms())
 
     def active(self, kind: int = rpc.NONE) -> list[Alarm]:
         """All alarms, or those of one kind, by member."""
-        return sorted(alarm for alarm in self._active if kind in (rpc.NONE, alarm[1]))
+        return sorted(alarm for alarm in self.on if kind in (rpc.NONE, alarm[1]))
 
     def has(self, kind: int) -> bool:
-        return bool(self._active) and any(alarm[1] == kind for alarm in self._active)
+        return bool(self.on) and any(alarm[1] == kind for alarm in self.on)
 
     def activate(self, member_id: int, kind: int) -> list[Alarm]:
         """The alarm that is now on; nothing for NONE, which is not an alarm."""
         if kind == rpc.NONE:
             return []
-        if (member_id, kind) not in self._active:
-            self._active.add((member_id, kind))
+        if (member_id, kind) not in self.on:
+            self.on.add((member_id, kind))
             self._records.put_alarm(member_id, kind)
         return [(member_id, kind)]
 
     def deactivate(self, member_id: int, kind: int) -> list[Alarm]:
         """The alarm that was on and is off now; nothing if it was not on."""
-        if (member_id, kind) not in self._active:
+        if (member_id, kind) not in self.on:
             return []
-        self._active.remove((member_id, kind))
+        self.on.remove((member_id, kind))
         self._records.delete_alarm(member_id, kind)
         return [(member_id, kind)]

@@ -12,10 +12,11 @@ from quorate.api import errors
 from quorate.api.internal import NOBODY, Caller
 from quorate.api.pb import membership_pb2, raft_internal_pb2
 from quorate.api.pb import rpc_pb2 as rpc
+from quorate.api.plain_put import PlainPut
 from quorate.apply.alarms import Alarms
 from quorate.apply.auth import auth_handlers, authenticate
 from quorate.apply.guard import Guard
-from quorate.apply.quota import Quota, cost_of
+from quorate.apply.quota import Costly, Quota, cost_of
 from quorate.auth import AuthStore
 from quorate.lease import Lessor
 from quorate.membership import Cluster, Downgrade, check_not_above
@@ -89,7 +90,7 @@ class Applier:
 
     # Keys.
 
-    def _put(self, request: rpc.PutRequest, now: float) -> Applied:
+    def _put(self, request: rpc.PutRequest | PlainPut, now: float) -> Applied:
         cost = self._admit(request)
         with self._store.write() as writer:
             body = execute.put(writer, request, self._lessor)
@@ -194,12 +195,13 @@ class Applier:
         if self._alarms.has(rpc.CORRUPT):
             raise errors.Corrupt()
 
-    def _admit(self, request: rpc.PutRequest | rpc.TxnRequest | rpc.LeaseGrantRequest) -> int:
+    def _admit(self, request: Costly) -> int:
         """Cost of `request`. Raises Corrupt, and NoSpace for what would cost something while that alarm is on."""
-        self._refuse_if_corrupt()
         cost = cost_of(request)
-        if cost and self._alarms.has(rpc.NOSPACE):
-            raise errors.NoSpace()
+        if self._alarms.on:
+            self._refuse_if_corrupt()
+            if cost and self._alarms.has(rpc.NOSPACE):
+                raise errors.NoSpace()
         return cost
 
     def _charge(self, cost: int, applied: Applied) -> Applied:

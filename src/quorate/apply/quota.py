@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from quorate.api.pb import rpc_pb2 as rpc
+from quorate.api.plain_put import PlainPut
 
 DEFAULT_QUOTA = 2 * 1024**3
 """Bytes, when the quota is configured as 0."""
@@ -17,10 +18,13 @@ KEY_OVERHEAD = 256
 LEASE_COST = 64
 """Bytes a lease costs."""
 
+Costly = rpc.PutRequest | PlainPut | rpc.TxnRequest | rpc.LeaseGrantRequest
+"""What the quota counts."""
 
-def cost_of(request: rpc.PutRequest | rpc.TxnRequest | rpc.LeaseGrantRequest) -> int:
+
+def cost_of(request: Costly) -> int:
     """Bytes that `request` may add to the store; a txn counts its dearer branch."""
-    if isinstance(request, rpc.PutRequest):
+    if isinstance(request, (PlainPut, rpc.PutRequest)):
         return KEY_OVERHEAD + len(request.key) + len(request.value)
     if isinstance(request, rpc.LeaseGrantRequest):
         return LEASE_COST

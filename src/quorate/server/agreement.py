@@ -16,6 +16,7 @@ from google.protobuf.message import Message
 from quorate.api import errors
 from quorate.api.encode import HeaderEncoder
 from quorate.api.internal import NOBODY, Caller, encode_request
+from quorate.api.plain_put import PlainPut
 from quorate.api.raftpb import ConfChange, Entry, Snapshot, encode_conf_change
 from quorate.apply import Applied
 from quorate.pkg.ids import IdGenerator
@@ -128,14 +129,19 @@ class Agreement:
     def header_without_revision(self) -> bytes:
         return self._headers.encode(0, self.term)
 
-    async def propose(self, kind: str, request: Message, body: bytes | None = None, caller: Caller = NOBODY) -> Applied:
+    async def propose(
+        self, kind: str, request: Message | PlainPut, body: bytes | None = None, caller: Caller = NOBODY
+    ) -> Applied:
         """Agree on `request`, of a `kind` that `api.internal` knows, with the cluster; returns once it is applied here.
 
         `body` is the request serialized, for whoever has it; `caller` is who asks. Raises the EtcdError that is
         the result, TooManyRequests, RequestTooLarge, Stopped, Timeout, ProposalDropped; DeadlineExceeded when no leader
         was found.
         """
-        data = self._entry_data(kind, request.SerializeToString() if body is None else body, caller)
+        if body is None:
+            assert isinstance(request, Message), "a plain put comes with its bytes"
+            body = request.SerializeToString()
+        data = self._entry_data(kind, body, caller)
         answer = self.proposals.add(data, kind, request, caller)
         self.raft.propose(data)
         try:

@@ -11,7 +11,7 @@ from typing import Any
 from quorate.api import errors
 from quorate.api.pb import rpc_pb2
 from quorate.api.raftpb import Entry, Snapshot
-from quorate.apply import alarm_name, cost_of
+from quorate.apply import Costly, alarm_name, cost_of
 from quorate.pkg.histogram import Histogram, doubling
 from quorate.pkg.jsonlog import get_log
 from quorate.server.agreement import Agreement
@@ -289,7 +289,7 @@ class Server(Agreement):
         """Members that this one has had a link to for at least `seconds`, and itself."""
         return self.peers.connected(seconds)
 
-    def check_quota(self, request: rpc_pb2.PutRequest | rpc_pb2.TxnRequest | rpc_pb2.LeaseGrantRequest) -> None:
+    def check_quota(self, request: Costly) -> None:
         """Raises NoSpace, and has the cluster raise the alarm, when `request` does not fit in the quota."""
         if not self.quota.fits(cost_of(request)):
             self._space.exceeded()

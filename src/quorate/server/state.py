@@ -14,7 +14,8 @@ from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 
 from quorate.api import errors
-from quorate.api.internal import decode_request
+from quorate.api.internal import NOBODY, decode_request
+from quorate.api.plain_put import find_plain_put
 from quorate.api.raftpb import ConfChange, Entry, EntryType, Snapshot, decode_conf_change
 from quorate.apply import Alarms, Applied, Applier, Quota
 from quorate.auth import AuthStore, SimpleTokens
@@ -127,6 +128,9 @@ class State:
             if proposal is not None:
                 kind = proposal.kind
                 result = self._applier.apply(kind, proposal.request, now, proposal.caller, entry.index)
+            elif (put := find_plain_put(entry.data)) is not None:
+                kind = "put"
+                result = self._applier.apply(kind, put, now, NOBODY, entry.index)
             else:
                 kind, request, _, caller = decode_request(entry.data)
                 result = self._applier.apply(kind, request, now, caller, entry.index)

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, Protocol
 from quorate.api import encode, errors
 from quorate.api.pb import kv_pb2
 from quorate.api.pb import rpc_pb2 as rpc
+from quorate.api.plain_put import PlainPut
 from quorate.storage.mvcc import Mode, Store
 from quorate.txn.ranges import View, run_range
 
@@ -34,8 +35,11 @@ class Leases(Protocol):
     def exists(self, lease_id: int) -> bool: ...
 
 
-def put(writer: Writer, request: rpc.PutRequest, leases: Leases) -> bytes:
+def put(writer: Writer, request: rpc.PutRequest | PlainPut, leases: Leases) -> bytes:
     """Body of a PutResponse. Raises LeaseNotFound, KeyNotFound (ignore_value or ignore_lease without the key)."""
+    if isinstance(request, PlainPut):
+        writer.put(request.key, request.value)
+        return encode.put_body(None)
     if request.lease and not leases.exists(request.lease):
         raise errors.LeaseNotFound()
     row = None

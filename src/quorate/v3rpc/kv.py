@@ -9,6 +9,7 @@ from typing import Any
 from quorate.api import encode, errors
 from quorate.api.errors import Code
 from quorate.api.pb import kv_pb2, rpc_pb2
+from quorate.api.plain_put import PlainPut
 from quorate.auth import NOBODY
 from quorate.server import Server
 from quorate.transport.grpc import Context, Status, Stream
@@ -69,10 +70,11 @@ class KV:
             self._slow.range(request, took)
         return self._header(ranged.revision) + body
 
-    async def put(self, received: tuple[rpc_pb2.PutRequest, bytes], context: Context) -> bytes:
+    async def put(self, received: tuple[rpc_pb2.PutRequest | PlainPut, bytes], context: Context) -> bytes:
         request, body = received
         self._server.check_quota(request)
-        check.check_put(request)
+        if not isinstance(request, PlainPut):
+            check.check_put(request)
         caller = await self._door.find(context) if self._auth.enabled else NOBODY
         applied = await self._server.propose("put", request, body, caller)
         return self._header(applied.revision) + applied.body

@@ -11,6 +11,7 @@ from google.protobuf.message import Message
 
 from quorate.api import errors
 from quorate.api.pb import election_pb2, health_pb2, lock_pb2, rpc_pb2
+from quorate.api.plain_put import parse_put
 from quorate.server import Server
 from quorate.transport.grpc import Bidi, Context, Metadata, Method, ServerStreaming, Stream, Unary
 from quorate.txn.ranges import PlainGet, parse_range
@@ -51,16 +52,15 @@ def build_methods(server: Server, versions: ClientVersions | None = None) -> Map
         """A handler that waits for more than plain futures, so that it needs a task."""
         return Unary(request.FromString, rules.guard(_in_task(handle)))
 
-    def write(request: type[Message], handle: UnaryHandler) -> Unary:
+    def write(parse: Callable[[bytes], Any], handle: UnaryHandler) -> Unary:
         """A handler that wants the bytes of its request as well."""
-        parse = request.FromString
         return Unary(lambda body: (parse(body), body), rules.guard(handle))
 
     methods: dict[str, Method] = {
         "/etcdserverpb.KV/Range": Unary(parse_range, rules.guard(kv.range, _is_serializable)),
-        "/etcdserverpb.KV/Put": write(rpc_pb2.PutRequest, kv.put),
-        "/etcdserverpb.KV/DeleteRange": write(rpc_pb2.DeleteRangeRequest, kv.delete_range),
-        "/etcdserverpb.KV/Txn": write(rpc_pb2.TxnRequest, kv.txn),
+        "/etcdserverpb.KV/Put": write(parse_put, kv.put),
+        "/etcdserverpb.KV/DeleteRange": write(rpc_pb2.DeleteRangeRequest.FromString, kv.delete_range),
+        "/etcdserverpb.KV/Txn": write(rpc_pb2.TxnRequest.FromString, kv.txn),
         "/etcdserverpb.KV/Compact": unary(rpc_pb2.CompactionRequest, kv.compact),
         "/etcdserverpb.KV/RangeStream": ServerStreaming(
             rpc_pb2.RangeRequest.FromString, rules.guard_stream(kv.range_stream)
