@@ -1,8 +1,11 @@
 """Entry data is an InternalRaftRequest, whoever writes or reads it."""
 
 import pytest
+from google.protobuf.message import DecodeError
+from hypothesis import given
+from hypothesis import strategies as st
 
-from quorate.api.internal import NOBODY, Caller, decode_request, encode_request
+from quorate.api.internal import NOBODY, Caller, decode_request, encode_request, split_request
 from quorate.api.pb import membership_pb2, raft_internal_pb2, rpc_pb2
 
 Internal = raft_internal_pb2.InternalRaftRequest
@@ -37,3 +40,55 @@ def test_an_id_in_the_old_place_counts() -> None:
 def test_a_request_for_nothing_is_refused() -> None:
     with pytest.raises(ValueError, match="unknown kind"):
         decode_request(Internal(ID=9).SerializeToString())
+
+
+@given(st.sampled_from(["put", "txn", "delete_range"]), st.integers(0, 400), st.integers(1, 2**64 - 1))
+def test_a_request_that_nobody_in_particular_asked_for_is_split_off_as_it_came(
+    kind: str, size: int, request_id: int
+) -> None:
+    key = bytes(size)
+    messages = {
+        "put": rpc_pb2.PutRequest(key=key, value=key * 99),
+        "txn": rpc_pb2.TxnRequest(compare=[rpc_pb2.Compare(key=key)]),
+        "delete_range": rpc_pb2.DeleteRangeRequest(key=key),
+    }
+    body = messages[kind].SerializeToString()
+    data = encode_request(kind, body, request_id)
+    fits = kind != "delete_range" and len(body) < 16384
+    assert split_request(data) == ((kind, body) if fits else None)
+
+
+def test_a_request_that_somebody_asked_for_is_not_split_off() -> None:
+    assert split_request(encode_request("put", b"\x0a\x01k", 7)) is not None
+    assert split_request(encode_request("put", b"\x0a\x01k", 7, Caller("alice", 3))) is None
+    assert split_request(encode_request("put", b"\x0a\x01k", 7, Caller("", 3))) is None
+
+
+@given(st.one_of(st.binary(max_size=40), st.binary(max_size=40).map(lambda rest: b"\x22" + rest)))
+def test_any_bytes_are_split_as_protobuf_reads_them_or_not_at_all(data: bytes) -> None:
+    check_split(data)
+
+
+@given(st.binary(max_size=30), st.integers(0, 60), st.integers(0, 255))
+def test_an_entry_changed_anywhere_is_split_as_protobuf_reads_it_or_not_at_all(
+    value: bytes, place: int, octet: int
+) -> None:
+    body = rpc_pb2.PutRequest(key=b"key", value=value).SerializeToString()
+    data = bytearray(encode_request("put", body, 0xF234567890ABCDEF))
+    data[place % len(data)] = octet
+    check_split(bytes(data))
+
+
+def check_split(data: bytes) -> None:
+    split = split_request(data)
+    if split is None:
+        return
+    kind, body = split
+    parse = {"put": rpc_pb2.PutRequest.FromString, "txn": rpc_pb2.TxnRequest.FromString}[kind]
+    try:
+        expected = decode_request(data)
+    except DecodeError:
+        with pytest.raises(DecodeError):
+            parse(body)
+    else:
+        assert (kind, parse(body), NOBODY) == (expected.kind, expected.request, expected.caller)

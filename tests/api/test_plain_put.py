@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-
 import pytest
 from google.protobuf.message import DecodeError
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from quorate.api.internal import Caller, decode_request, encode_request
 from quorate.api.pb import rpc_pb2 as rpc
-from quorate.api.plain_put import PlainPut, find_plain_put, parse_put
+from quorate.api.plain_put import PlainPut, parse_put
 
 KEYS = st.one_of(st.binary(max_size=20), st.sampled_from([b"k" * 127, b"k" * 128, b"k" * 300]))
 VALUES = st.one_of(
@@ -49,45 +46,3 @@ def test_bytes_that_are_no_plain_put_are_left_to_protobuf(body: bytes) -> None:
             parse_put(body)
     else:
         assert told(parse_put(body)) == expected
-
-
-@given(KEYS, VALUES, st.integers(1, 2**64 - 1), st.sampled_from([0, 0, 7]))
-def test_a_put_is_found_in_an_entry(key: bytes, value: bytes, request_id: int, lease: int) -> None:
-    body = rpc.PutRequest(key=key, value=value, lease=lease).SerializeToString()
-    data = encode_request("put", body, request_id)
-    found = find_plain_put(data)
-    plain = isinstance(parse_put(body), PlainPut) and len(body) < 16384
-    assert (found is not None) == plain
-    if found is not None:
-        assert told(found) == told(decode_request(data).request)
-
-
-def test_a_put_that_somebody_asked_for_is_left_to_protobuf() -> None:
-    body = rpc.PutRequest(key=b"k", value=b"v").SerializeToString()
-    assert find_plain_put(encode_request("put", body, 7)) is not None
-    assert find_plain_put(encode_request("put", body, 7, Caller("alice", 3))) is None
-    assert find_plain_put(encode_request("put", body, 7, Caller("", 3))) is None
-
-
-@given(st.binary(max_size=30), st.integers(0, 30), st.integers(0, 255))
-def test_an_entry_that_was_changed_anywhere_is_never_read_otherwise_than_by_protobuf(
-    value: bytes, place: int, octet: int
-) -> None:
-    body = rpc.PutRequest(key=b"key", value=value).SerializeToString()
-    data = bytearray(encode_request("put", body, 0x1234567890ABCDEF))
-    data[place % len(data)] = octet
-    found = find_plain_put(bytes(data))
-    if found is not None:
-        expected = None
-        with contextlib.suppress(DecodeError, ValueError):
-            expected = decode_request(bytes(data))
-        assert expected is not None and expected.kind == "put"
-        assert told(found) == told(expected.request)
-
-
-@given(st.binary(max_size=40))
-def test_any_bytes_after_a_put_s_tag_are_read_as_by_protobuf_or_left(rest: bytes) -> None:
-    data = b"\x22" + rest
-    found = find_plain_put(data)
-    if found is not None:
-        assert told(found) == told(decode_request(data).request)

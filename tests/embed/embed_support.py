@@ -8,9 +8,13 @@ import threading
 from collections import Counter
 from pathlib import Path
 
+import uvloop
+
 from quorate.api.pb import rpc_pb2 as rpc
 from quorate.embed.memory_dir import PREFIX, memory_root
 from quorate.transport.grpc import Channel, Status
+
+uvloop.new_event_loop().close()  # libuv keeps a pipe from its first loop on: no test is to find it new
 
 
 async def put(channel: Channel, key: bytes, value: bytes) -> int:

@@ -62,11 +62,11 @@ async def test_only_get_is_answered_and_only_known_checks_are_there(ask: Asked) 
 
 
 async def test_an_alarm_makes_a_member_unhealthy_and_corruption_not_ready(ask: Asked) -> None:
-    ask.server.alarms._active.add((1, rpc_pb2.NOSPACE))
+    ask.server.alarms.on.add((1, rpc_pb2.NOSPACE))
     assert await ask("/health") == (503, '{"health":"false","reason":"ALARM NOSPACE"}\n')
     assert await ask("/health?exclude=NOSPACE") == (200, '{"health":"true","reason":""}')
     assert await ask("/readyz") == (200, "ok\n")
-    ask.server.alarms._active.add((1, rpc_pb2.CORRUPT))
+    ask.server.alarms.on.add((1, rpc_pb2.CORRUPT))
     assert await ask("/health?exclude=NOSPACE") == (503, '{"health":"false","reason":"ALARM CORRUPT"}\n')
     failed = ALL_WELL.replace("[+]data_corruption ok", "[-]data_corruption failed: alarm activated: CORRUPT")
     for path in ("/readyz", "/readyz?verbose"):
@@ -101,7 +101,7 @@ async def test_a_learner_lives_and_is_not_ready(ask: Asked, monkeypatch: pytest.
 async def test_answers_and_checks_are_counted(ask: Asked) -> None:
     await ask("/health")
     await ask("/livez")
-    ask.server.alarms._active.add((1, rpc_pb2.CORRUPT))
+    ask.server.alarms.on.add((1, rpc_pb2.CORRUPT))
     await ask("/health")
     await ask("/readyz?exclude=linearizable_read")
     lines = ask.metrics.page().decode().splitlines()

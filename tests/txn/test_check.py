@@ -5,6 +5,7 @@ import pytest
 from quorate.api import errors
 from quorate.api.pb import rpc_pb2 as rpc
 from quorate.txn import check
+from quorate.txn.tree import read_txn
 
 
 def put(key: bytes, **options: bool) -> rpc.RequestOp:
@@ -24,7 +25,7 @@ def txn(*success: rpc.RequestOp, failure: tuple[rpc.RequestOp, ...] = ()) -> rpc
 
 
 def check_ops(*success: rpc.RequestOp, failure: tuple[rpc.RequestOp, ...] = (), max_ops: int = 128) -> None:
-    check.check_txn(rpc.TxnRequest(success=success, failure=failure), max_ops)
+    check.check_txn(read_txn(rpc.TxnRequest(success=success, failure=failure)), max_ops)
 
 
 @pytest.mark.parametrize(
@@ -102,13 +103,4 @@ def test_fields_are_checked_in_etcds_order() -> None:
     with pytest.raises(errors.EmptyKey):
         check.check_delete_range(rpc.DeleteRangeRequest())
     with pytest.raises(errors.EmptyKey):
-        check.check_txn(rpc.TxnRequest(compare=[rpc.Compare()], success=[rpc.RequestOp()]), 128)
-
-
-def test_only_top_level_ranges_make_a_txn_read_only() -> None:
-    assert check.is_read_only(rpc.TxnRequest())
-    assert check.is_serializable(rpc.TxnRequest())
-    assert check.is_read_only(rpc.TxnRequest(success=[get(b"a")], failure=[get(b"b")]))
-    assert not check.is_serializable(rpc.TxnRequest(success=[get(b"a", serializable=True)], failure=[get(b"b")]))
-    assert not check.is_read_only(rpc.TxnRequest(failure=[put(b"a")]))
-    assert not check.is_read_only(rpc.TxnRequest(success=[txn(get(b"a"))]))
+        check.check_txn(read_txn(rpc.TxnRequest(compare=[rpc.Compare()], success=[rpc.RequestOp()])), 128)

@@ -7,6 +7,7 @@ that means the same.
 
 from __future__ import annotations
 
+import re
 from typing import Any, NamedTuple
 
 from quorate.api.encode import varint
@@ -19,6 +20,8 @@ _HEADER_TAG = _TAGS.pop("header")
 _ID_TAG = b"\x08"
 _USERNAME_TAG = b"\x12"
 _REVISION_TAG = b"\x18"
+_SPLIT_TAGS = {_TAGS[kind]: kind for kind in ("put", "txn")}
+_ONLY_AN_ID = re.compile(rb"\xa2\x06.\x08(?:[\x80-\xff]{0,8}[\x00-\x7f]|[\x80-\xff]{9}\x01)\Z", re.DOTALL)
 
 
 class Caller(NamedTuple):
@@ -63,6 +66,27 @@ def decode_request(data: bytes) -> Request:
             )
             return Request(field.name, value, header.ID or message.ID, caller)
     raise ValueError("a log entry holds a request of an unknown kind")
+
+
+def split_request(data: bytes) -> tuple[str, bytes] | None:
+    """Kind and serialized request of entry data that holds a put or a txn and an ID, and nothing else: nobody in
+    particular has asked for it. None for all other data; what such a request is, is not looked at.
+
+        22 or 2a <length> request a2 06 <length> 08 <ID>
+    """
+    size = len(data)
+    kind = _SPLIT_TAGS.get(data[:1])
+    if kind is None or size < 7:
+        return None
+    length, start = data[1], 2
+    if length > 0x7F:
+        if data[2] > 0x7F:
+            return None
+        length, start = length & 0x7F | data[2] << 7, 3
+    end = start + length
+    if not _ONLY_AN_ID.match(data, end) or data[end + 2] != size - end - 3:
+        return None
+    return kind, data[start:end]
 
 
 def _encode_caller(caller: Caller) -> bytes:

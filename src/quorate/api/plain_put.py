@@ -1,7 +1,6 @@
 """A put of a key and a value and nothing else, which is by far the commonest: read by hand, and quick to look at.
 
-    PutRequest            0a <length> key 12 <length> value          (proto3: what has its default is left out)
-    InternalRaftRequest   22 <length> PutRequest a2 06 <length> 08 <ID>
+    PutRequest   0a <length> key 12 <length> value          (proto3: what has its default is left out)
 
 A field of a protobuf message makes a new object each time it is asked for, and a put is asked for its key and value by
 the checks, the quota, and the store.
@@ -9,11 +8,7 @@ the checks, the quota, and the store.
 
 from __future__ import annotations
 
-import re
-
 from quorate.api.pb import rpc_pb2 as rpc
-
-_ONLY_AN_ID = re.compile(rb"\xa2\x06.\x08(?:[\x80-\xff]{0,8}[\x00-\x7f]|[\x80-\xff]{9}\x01)\Z", re.DOTALL)
 
 
 class PlainPut:
@@ -32,22 +27,6 @@ class PlainPut:
 def parse_put(body: bytes) -> rpc.PutRequest | PlainPut:
     """The request in `body`. Raises DecodeError."""
     return _read(body) or rpc.PutRequest.FromString(body)
-
-
-def find_plain_put(data: bytes) -> PlainPut | None:
-    """The put in the data of a log entry, if it is a plain one that nobody in particular has asked for."""
-    size = len(data)
-    if size < 8 or data[0] != 0x22:
-        return None
-    length, start = data[1], 2
-    if length > 0x7F:
-        if data[2] > 0x7F:
-            return None
-        length, start = length & 0x7F | data[2] << 7, 3
-    end = start + length
-    if not _ONLY_AN_ID.match(data, end) or data[end + 2] != size - end - 3:
-        return None
-    return _read(data[start:end])
 
 
 def _read(body: bytes) -> PlainPut | None:

@@ -36,6 +36,7 @@ class Alarms:
     def reload(self) -> None:
         """Read the records anew; others may have replaced them."""
         self.on: set[Alarm] = set(self._records.alarms())
+        """For a glance at whether there are any, on the way of every put."""
 
     def active(self, kind: int = rpc.NONE) -> list[Alarm]:
         """All alarms, or those of one kind, by member."""

@@ -22,8 +22,8 @@ from quorate.lease import Lessor
 from quorate.membership import Cluster, Downgrade, check_not_above
 from quorate.storage.mvcc import Store
 from quorate.txn import execute
-from quorate.txn.check import is_read_only
 from quorate.txn.ranges import run_range
+from quorate.txn.tree import Txn, read_txn
 from quorate.version import ETCD_VERSION
 
 _REFUSED_IF_CORRUPT = frozenset(("put", "delete_range", "txn", "compaction", "lease_grant", "lease_revoke"))
@@ -83,6 +83,8 @@ class Applier:
         handler = self._handlers.get(kind)
         if handler is None:
             raise NotImplementedError(f"a log entry holds a request this release cannot apply: {kind}")
+        if kind == "txn" and not isinstance(request, Txn):
+            request = read_txn(request)
         if self._auth.enabled:
             self._refuse_if_denied(kind, request, caller)
         self._index = index
@@ -103,8 +105,8 @@ class Applier:
             body = execute.delete_range(writer, request)
             return Applied(writer.revision, body)
 
-    def _txn(self, request: rpc.TxnRequest, now: float) -> Applied:
-        if is_read_only(request):
+    def _txn(self, request: Txn, now: float) -> Applied:
+        if request.is_read_only:
             return Applied(*execute.read_txn(self._store, request))
         cost = self._admit(request)
         return self._charge(cost, Applied(*execute.txn(self._store, request, self._lessor)))
@@ -183,7 +185,7 @@ class Applier:
     def _refuse_if_denied(self, kind: str, request: Any, caller: Caller) -> None:
         """Raises what the caller may not, after what an alarm forbids everybody."""
         self._guard.check_admin(kind, caller)
-        if kind in _REFUSED_IF_CORRUPT and not (kind == "txn" and is_read_only(request)):
+        if kind in _REFUSED_IF_CORRUPT and not (kind == "txn" and request.is_read_only):
             self._refuse_if_corrupt()
             if kind in _COSTLY:
                 self._admit(request)

@@ -20,8 +20,11 @@ from typing import Any
 from quorate.api import errors
 from quorate.api.internal import Caller
 from quorate.api.pb import rpc_pb2 as rpc
+from quorate.api.plain_put import PlainPut
 from quorate.auth import AuthStore
 from quorate.lease import Lessor
+from quorate.txn.ranges import PlainGet
+from quorate.txn.tree import Op, Txn
 
 ADMIN_ONLY = frozenset(
     (
@@ -71,10 +74,10 @@ class Guard:
         if check is not None:
             check(request, caller)
 
-    def check_range(self, request: rpc.RangeRequest, caller: Caller) -> None:
+    def check_range(self, request: rpc.RangeRequest | PlainGet, caller: Caller) -> None:
         self._auth.check_read(caller, request.key, request.range_end)
 
-    def check_put(self, request: rpc.PutRequest, caller: Caller) -> None:
+    def check_put(self, request: rpc.PutRequest | PlainPut, caller: Caller) -> None:
         self._auth.check_write(caller, request.key)
         if request.lease:
             self.check_lease_write(request.lease, caller)
@@ -86,7 +89,7 @@ class Guard:
         if request.prev_kv:
             self._auth.check_read(caller, request.key, request.range_end)
 
-    def check_txn(self, request: rpc.TxnRequest, caller: Caller) -> None:
+    def check_txn(self, request: Txn, caller: Caller) -> None:
         for compare in request.compare:
             self._auth.check_read(caller, compare.key, compare.range_end)
         self._check_operations(request.success, caller)
@@ -105,17 +108,17 @@ class Guard:
     def _keys(self, lease_id: int) -> Sequence[bytes]:
         return self._leases.keys(lease_id) if self._leases.exists(lease_id) else ()
 
-    def _check_operations(self, operations: Sequence[rpc.RequestOp], caller: Caller) -> None:
-        for operation in operations:
-            match operation.WhichOneof("request"):
+    def _check_operations(self, operations: Sequence[Op], caller: Caller) -> None:
+        for kind, request in operations:
+            match kind:
                 case "request_range":
-                    self.check_range(operation.request_range, caller)
+                    self.check_range(request, caller)
                 case "request_put":
-                    self.check_put(operation.request_put, caller)
+                    self.check_put(request, caller)
                 case "request_delete_range":
-                    self.check_delete_range(operation.request_delete_range, caller)
+                    self.check_delete_range(request, caller)
                 case "request_txn":
-                    self.check_txn(operation.request_txn, caller)
+                    self.check_txn(request, caller)
 
     def _check_user_get(self, request: rpc.AuthUserGetRequest, caller: Caller) -> None:
         try:

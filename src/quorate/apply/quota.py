@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 
 from quorate.api.pb import rpc_pb2 as rpc
 from quorate.api.plain_put import PlainPut
+from quorate.txn.tree import PUT, TXN, Op, Txn
 
 DEFAULT_QUOTA = 2 * 1024**3
 """Bytes, when the quota is configured as 0."""
@@ -18,7 +19,7 @@ KEY_OVERHEAD = 256
 LEASE_COST = 64
 """Bytes a lease costs."""
 
-Costly = rpc.PutRequest | PlainPut | rpc.TxnRequest | rpc.LeaseGrantRequest
+Costly = rpc.PutRequest | PlainPut | Txn | rpc.LeaseGrantRequest
 """What the quota counts."""
 
 
@@ -31,14 +32,13 @@ def cost_of(request: Costly) -> int:
     return max(_cost_of_ops(request.success), _cost_of_ops(request.failure))
 
 
-def _cost_of_ops(ops: Sequence[rpc.RequestOp]) -> int:
+def _cost_of_ops(ops: Sequence[Op]) -> int:
     total = 0
-    for op in ops:
-        if op.HasField("request_put"):
-            put = op.request_put  # written out again: four calls fewer in a txn of four puts
-            total += KEY_OVERHEAD + len(put.key) + len(put.value)
-        elif op.HasField("request_txn"):
-            total += cost_of(op.request_txn)
+    for kind, request in ops:
+        if kind == PUT:  # written out again: four calls fewer in a txn of four puts
+            total += KEY_OVERHEAD + len(request.key) + len(request.value)
+        elif kind == TXN:
+            total += cost_of(request)
     return total
 
 

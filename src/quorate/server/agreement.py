@@ -34,6 +34,7 @@ from quorate.server.state import State
 from quorate.server.world import World
 from quorate.storage import schema
 from quorate.storage.wal import WalWriter
+from quorate.txn.tree import Txn
 
 PRIORITY_KINDS = ("lease_revoke",)
 """Requests that free what others wait for: with --feature-gates=PriorityRequest=true twice that gap is theirs."""
@@ -130,7 +131,7 @@ class Agreement:
         return self._headers.encode(0, self.term)
 
     async def propose(
-        self, kind: str, request: Message | PlainPut, body: bytes | None = None, caller: Caller = NOBODY
+        self, kind: str, request: Message | PlainPut | Txn, body: bytes | None = None, caller: Caller = NOBODY
     ) -> Applied:
         """Agree on `request`, of a `kind` that `api.internal` knows, with the cluster; returns once it is applied here.
 
@@ -139,7 +140,7 @@ class Agreement:
         was found.
         """
         if body is None:
-            assert isinstance(request, Message), "a plain put comes with its bytes"
+            assert isinstance(request, Message), "what is no message comes with its bytes"
             body = request.SerializeToString()
         data = self._entry_data(kind, body, caller)
         answer = self.proposals.add(data, kind, request, caller)

@@ -15,6 +15,7 @@ from quorate.api.pb import rpc_pb2 as rpc
 from quorate.api.raftpb import Entry, EntryType
 from quorate.pkg.jsonlog import get_log
 from quorate.server.proposals import Proposal
+from quorate.txn.tree import Txn
 
 log = get_log(__name__)
 
@@ -120,7 +121,7 @@ def describe(kind: str, request: Any) -> str:
                 for part in ("compare", "success", "failure")
                 if (operations := getattr(request, part))
             ]
-            fields.append(f"size:{request.ByteSize()}")
+            fields.append(f"size:{request.size if isinstance(request, Txn) else request.ByteSize()}")
         case "compaction":
             fields = _numbers(request, "revision")
         case "lease_grant" | "lease_revoke":

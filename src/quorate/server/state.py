@@ -12,10 +12,11 @@ import math
 import time
 from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
+from typing import Any
 
 from quorate.api import errors
-from quorate.api.internal import NOBODY, decode_request
-from quorate.api.plain_put import find_plain_put
+from quorate.api.internal import NOBODY, decode_request, split_request
+from quorate.api.plain_put import parse_put
 from quorate.api.raftpb import ConfChange, Entry, EntryType, Snapshot, decode_conf_change
 from quorate.apply import Alarms, Applied, Applier, Quota
 from quorate.auth import AuthStore, SimpleTokens
@@ -31,11 +32,14 @@ from quorate.server.proposals import Proposal, Proposals
 from quorate.server.slow import SlowRequests
 from quorate.storage import schema
 from quorate.storage.mvcc import WatchableStore
+from quorate.txn.tree import parse_txn
 from quorate.version import ETCD_VERSION
 
 log = get_log(__name__)
 
 Result = Applied | errors.EtcdError
+
+_PARSERS: dict[str, Callable[[bytes], Any]] = {"put": parse_put, "txn": parse_txn}
 
 
 class State:
@@ -128,9 +132,9 @@ class State:
             if proposal is not None:
                 kind = proposal.kind
                 result = self._applier.apply(kind, proposal.request, now, proposal.caller, entry.index)
-            elif (put := find_plain_put(entry.data)) is not None:
-                kind = "put"
-                result = self._applier.apply(kind, put, now, NOBODY, entry.index)
+            elif (split := split_request(entry.data)) is not None:
+                kind, body = split
+                result = self._applier.apply(kind, _PARSERS[kind](body), now, NOBODY, entry.index)
             else:
                 kind, request, _, caller = decode_request(entry.data)
                 result = self._applier.apply(kind, request, now, caller, entry.index)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from quorate.api import errors
 from quorate.api.pb import rpc_pb2 as rpc
+from quorate.api.plain_put import PlainPut
+from quorate.txn.ranges import PlainGet
+from quorate.txn.tree import Op, Txn
 
 _SORT_ORDERS = frozenset(rpc.RangeRequest.SortOrder.values())
 _SORT_TARGETS = frozenset(rpc.RangeRequest.SortTarget.values())
@@ -36,28 +39,13 @@ def check_delete_range(request: rpc.DeleteRangeRequest) -> None:
         raise errors.EmptyKey()
 
 
-def check_txn(request: rpc.TxnRequest, max_ops: int) -> None:
+def check_txn(request: Txn, max_ops: int) -> None:
     """All rules of a whole txn tree: operation counts, each operation's own rules, then overlaps.
 
     Raises what the other checks raise, and TooManyOps, KeyNotFound (an operation that says nothing), DuplicateKey.
     """
     for branch in _check_operations(request, max_ops):
         _written(branch)
-
-
-def is_read_only(request: rpc.TxnRequest) -> bool:
-    """True when both branches hold nothing but ranges; such a txn need not be agreed on."""
-    return all(op.HasField("request_range") for op in _both(request))
-
-
-def is_serializable(request: rpc.TxnRequest) -> bool:
-    """True when every range of both branches may be answered from local state. True for an empty txn."""
-    return all(op.request_range.serializable for op in _both(request) if op.HasField("request_range"))
-
-
-def _both(request: rpc.TxnRequest) -> Iterable[rpc.RequestOp]:
-    yield from request.success
-    yield from request.failure
 
 
 Interval = tuple[bytes, bytes]
@@ -68,12 +56,12 @@ Puts = dict[bytes, bool]
 class _Branch(NamedTuple):
     """The operations of a list that write, by kind: a txn is read through once."""
 
-    puts: list[rpc.PutRequest]
+    puts: list[rpc.PutRequest | PlainPut]
     deletes: list[Interval]
     nested: list[tuple[_Branch, _Branch]]
 
 
-def _check_operations(request: rpc.TxnRequest, max_ops: int) -> tuple[_Branch, _Branch]:
+def _check_operations(request: Txn, max_ops: int) -> tuple[_Branch, _Branch]:
     success, failure = request.success, request.failure
     count = max(len(request.compare), len(success), len(failure))
     if count > max_ops:
@@ -84,21 +72,22 @@ def _check_operations(request: rpc.TxnRequest, max_ops: int) -> tuple[_Branch, _
     return _check_branch(success, max_ops - count), _check_branch(failure, max_ops - count)
 
 
-def _check_branch(ops: Sequence[rpc.RequestOp], max_ops: int) -> _Branch:
+def _check_branch(ops: Sequence[Op], max_ops: int) -> _Branch:
     branch = _Branch([], [], [])
-    for op in ops:
-        match op.WhichOneof("request"):
+    for kind, request in ops:
+        match kind:
             case "request_put":
-                put = op.request_put
-                check_put(put)
-                branch.puts.append(put)
+                if not isinstance(request, PlainPut):
+                    check_put(request)
+                branch.puts.append(request)
             case "request_range":
-                check_range(op.request_range)
+                if not isinstance(request, PlainGet):
+                    check_range(request)
             case "request_delete_range":
-                check_delete_range(op.request_delete_range)
-                branch.deletes.append(_interval(op.request_delete_range))
+                check_delete_range(request)
+                branch.deletes.append(_interval(request))
             case "request_txn":
-                branch.nested.append(_check_operations(op.request_txn, max_ops))
+                branch.nested.append(_check_operations(request, max_ops))
             case _:
                 raise errors.KeyNotFound()
     return branch

@@ -8,14 +8,15 @@ all compares of the tree, then all its puts, then all its ranges, each against t
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 from quorate.api import encode, errors
 from quorate.api.pb import kv_pb2
 from quorate.api.pb import rpc_pb2 as rpc
 from quorate.api.plain_put import PlainPut
 from quorate.storage.mvcc import Mode, Store
-from quorate.txn.ranges import View, run_range
+from quorate.txn.ranges import PlainGet, View, run_range
+from quorate.txn.tree import PUT, RANGE, TXN, Op, Txn
 
 
 class Writer(View, Protocol):
@@ -62,72 +63,66 @@ def delete_range(writer: Writer, request: rpc.DeleteRangeRequest) -> bytes:
     return encode.delete_range_body(len(writer.delete_range(request.key, request.range_end)), kvs)
 
 
-def txn(store: Store, request: rpc.TxnRequest, leases: Leases) -> tuple[int, bytes]:
+def txn(store: Store, request: Txn, leases: Leases) -> tuple[int, bytes]:
     """Run a txn that may write: (revision of the store after it, body). Raises what its operations raise."""
     branch = _take(store, request)
-    steps = list(_all_steps(branch))
-    for step in steps:
-        if step.kind == "request_put":
-            _check_put(store, step.request, leases)
-    _check_ranges(store, [step.request for step in steps if step.kind == "request_range"])
-    store.counts.txns += sum(step.nested is None for step in steps) > 1
+    ops = list(_all_ops(branch)) if branch.nested else branch.ops
+    for kind, asked in ops:
+        if kind == PUT and not isinstance(asked, PlainPut):
+            _check_put(store, asked, leases)
+    _check_ranges(store, ops)
+    store.counts.txns += len([kind for kind, _ in ops if kind != TXN]) > 1
     with store.write() as writer:
         body = _run(writer, branch, leases)
         return writer.revision, body
 
 
-def read_txn(store: Store, request: rpc.TxnRequest) -> tuple[int, bytes]:
+def read_txn(store: Store, request: Txn) -> tuple[int, bytes]:
     """Run a read-only txn: (revision of the store, body)."""
     succeeded = _holds_all(store, request.compare)
-    branch = request.success if succeeded else request.failure
-    requests = [op.request_range for op in branch]
-    _check_ranges(store, requests)
-    store.counts.txns += len(requests) > 1
+    ops = request.success if succeeded else request.failure
+    _check_ranges(store, ops)
+    store.counts.txns += len(ops) > 1
     responses = []
     revision = store.revision
-    for each in requests:
-        ranged = run_range(store, each)
-        responses.append(encode.response_op(encode.RANGE_OP, revision, ranged.body()))
+    for _, asked in ops:
+        if isinstance(asked, PlainGet):
+            row = store.get(asked.key)
+            body = b"" if row is None else encode.get_body(row)
+        else:
+            body = run_range(store, asked).body()
+        responses.append(encode.response_op(encode.RANGE_OP, revision, body))
     return revision, encode.txn_body(succeeded, responses)
 
 
-class _Step(NamedTuple):
-    """An operation: what it is, in the words of RequestOp, and the branch that a nested txn takes."""
-
-    kind: str | None
-    request: Any
-    nested: _Branch | None
-
-
 class _Branch(NamedTuple):
-    """The branch that a txn takes, by the state before any change."""
+    """The branch that a txn takes, by the state before any change; of the txns among its operations, in order, too."""
 
     succeeded: bool
-    steps: list[_Step]
+    ops: list[Op]
+    nested: list[_Branch]
 
 
-def _take(view: View, request: rpc.TxnRequest) -> _Branch:
-    """Judge the compares of the whole tree, depth first; operations are read from the request once, here."""
-    branch = _Branch(_holds_all(view, request.compare), [])
-    for op in request.success if branch.succeeded else request.failure:
-        kind = op.WhichOneof("request")
-        asked: Any = getattr(op, kind) if kind else None  # an op that says nothing is refused at the door
-        branch.steps.append(_Step(kind, asked, _take(view, asked) if kind == "request_txn" else None))
-    return branch
+def _take(view: View, request: Txn) -> _Branch:
+    """Judge the compares of the whole tree, depth first."""
+    succeeded = _holds_all(view, request.compare)
+    ops = request.success if succeeded else request.failure
+    return _Branch(succeeded, ops, [_take(view, asked) for kind, asked in ops if kind == TXN])
 
 
-def _all_steps(branch: _Branch) -> Iterator[_Step]:
+def _all_ops(branch: _Branch) -> Iterator[Op]:
     """Nested ones included."""
-    for step in branch.steps:
-        yield step
-        if step.nested is not None:
-            yield from _all_steps(step.nested)
+    nested = iter(branch.nested)
+    for op in branch.ops:
+        yield op
+        if op[0] == TXN:
+            yield from _all_ops(next(nested))
 
 
-def _check_ranges(store: Store, requests: Iterable[rpc.RangeRequest]) -> None:
+def _check_ranges(store: Store, ops: Iterable[Op]) -> None:
     """Find a revision that cannot be read before the first change is made; only 0 means the newest here."""
-    for request in requests:
-        if revision := request.revision:
+    for kind, request in ops:
+        if kind == RANGE and not isinstance(request, PlainGet) and (revision := request.revision):
             if revision > store.revision:
                 raise errors.FutureRevision()
             if revision < store.compacted_revision:
@@ -144,8 +139,14 @@ def _check_put(store: Store, request: rpc.PutRequest, leases: Leases) -> None:
 def _run(writer: Writer, branch: _Branch, leases: Leases) -> bytes:
     """Execute the branch in list order; its encoded responses are the body."""
     responses = []
-    for kind, request, nested in branch.steps:
+    nested = iter(branch.nested)
+    plainly = b""  # the answer to every plain put of this txn
+    for kind, request in branch.ops:
         match kind:
+            case "request_put" if isinstance(request, PlainPut):
+                body = put(writer, request, leases)
+                plainly = plainly or encode.response_op(encode.PUT_OP, writer.revision, body)
+                responses.append(plainly)
             case "request_put":
                 body = put(writer, request, leases)
                 responses.append(encode.response_op(encode.PUT_OP, writer.revision, body))
@@ -156,8 +157,7 @@ def _run(writer: Writer, branch: _Branch, leases: Leases) -> bytes:
                 body = delete_range(writer, request)
                 responses.append(encode.response_op(encode.DELETE_RANGE_OP, writer.revision, body))
             case "request_txn":
-                assert nested is not None
-                body = _run(writer, nested, leases)
+                body = _run(writer, next(nested), leases)
                 responses.append(encode.response_op(encode.TXN_OP, None, body))
     return encode.txn_body(branch.succeeded, responses)
 
@@ -168,7 +168,7 @@ def _newest(view: View, key: bytes) -> bytes | None:
 
 
 def _holds_all(view: View, compares: Sequence[rpc.Compare]) -> bool:
-    return all(_holds(view, compare) for compare in compares)
+    return not compares or all(_holds(view, compare) for compare in compares)
 
 
 _ABSENT = kv_pb2.KeyValue()

@@ -56,11 +56,14 @@ _NONE = rpc.RangeRequest.NONE
 _DESCEND = rpc.RangeRequest.DESCEND
 
 
-def run_range(view: View, request: rpc.RangeRequest, *, counted: bool = True) -> Ranged:
+def run_range(view: View, request: rpc.RangeRequest | PlainGet, *, counted: bool = True) -> Ranged:
     """Answer `request` from `view`; with `counted` off the count may stop at the limit.
 
     Raises Compacted, FutureRevision.
     """
+    if isinstance(request, PlainGet):
+        found = view.range(request.key)
+        return Ranged(found.kvs, False, found.count, found.revision)
     limit = max(request.limit, 0)
     if request.count_only:
         found = view.range(request.key, request.range_end, revision=request.revision, mode=Mode.COUNT)

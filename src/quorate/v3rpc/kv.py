@@ -16,6 +16,7 @@ from quorate.transport.grpc import Context, Status, Stream
 from quorate.txn import check
 from quorate.txn.execute import read_txn
 from quorate.txn.ranges import PlainGet, Ranged, run_range
+from quorate.txn.tree import Txn
 from quorate.v3rpc.door import Door
 
 FIRST_CHUNK_KEYS = 10
@@ -86,20 +87,32 @@ class KV:
         applied = await self._server.propose("delete_range", request, body, caller)
         return self._header(applied.revision) + applied.body
 
-    async def txn(self, received: tuple[rpc_pb2.TxnRequest, bytes], context: Context) -> bytes:
+    def txn(self, received: tuple[Txn, bytes], context: Context) -> bytes | Coroutine[Any, Any, bytes]:
         request, body = received
         self._server.check_quota(request)
         check.check_txn(request, self._max_ops)
-        if check.is_read_only(request):
-            if not check.is_serializable(request):
-                await self._server.fresh()
-            if self._auth.enabled:
-                self._door.guard.check_txn(request, await self._door.find(context))
-            revision, found = read_txn(self._store, request)
-            return self._header(revision) + found
+        if not request.is_read_only:
+            return self._write_txn(request, body, context)
+        barrier = None if request.is_serializable else self._server.read_barrier()
+        if barrier is None and not self._auth.enabled:
+            return self._read_txn(request)
+        return self._read_txn_behind(barrier, request, context)
+
+    async def _write_txn(self, request: Txn, body: bytes, context: Context) -> bytes:
         caller = await self._door.find(context) if self._auth.enabled else NOBODY
         applied = await self._server.propose("txn", request, body, caller)
         return self._header(applied.revision) + applied.body
+
+    async def _read_txn_behind(self, barrier: Awaitable[None] | None, request: Txn, context: Context) -> bytes:
+        if barrier is not None:
+            await barrier
+        if self._auth.enabled:
+            self._door.guard.check_txn(request, await self._door.find(context))
+        return self._read_txn(request)
+
+    def _read_txn(self, request: Txn) -> bytes:
+        revision, found = read_txn(self._store, request)
+        return self._header(revision) + found
 
     async def compact(self, request: rpc_pb2.CompactionRequest, context: Context) -> bytes:
         await self._door.require_admin(context)

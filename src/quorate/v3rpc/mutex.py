@@ -28,6 +28,7 @@ from quorate.server import Server
 from quorate.storage.mvcc import WatchBatch
 from quorate.transport.grpc import Context, Status
 from quorate.txn.ranges import Ranged, run_range
+from quorate.txn.tree import parse_txn
 from quorate.v3rpc.door import Door
 from quorate.v3rpc.kv import KV
 
@@ -117,8 +118,11 @@ class Queue:
         self._server.spawn(self._give_up(place))
 
     async def change(self, request: rpc_pb2.TxnRequest, context: Context) -> rpc_pb2.TxnResponse:
-        """A txn as if the caller had sent it."""
-        return rpc_pb2.TxnResponse.FromString(await self._kv.txn((request, request.SerializeToString()), context))
+        """A txn that writes, as if the caller had sent it."""
+        body = request.SerializeToString()
+        answer = self._kv.txn((parse_txn(body), body), context)
+        assert not isinstance(answer, bytes), "only a read can be answered at once"
+        return rpc_pb2.TxnResponse.FromString(await answer)
 
     async def first(self, name: bytes, context: Context) -> kv_pb2.KeyValue | None:
         """Who holds `name`, by this member's store. Raises what a refused read raises."""

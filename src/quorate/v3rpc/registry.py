@@ -15,6 +15,7 @@ from quorate.api.plain_put import parse_put
 from quorate.server import Server
 from quorate.transport.grpc import Bidi, Context, Metadata, Method, ServerStreaming, Stream, Unary
 from quorate.txn.ranges import PlainGet, parse_range
+from quorate.txn.tree import parse_txn
 from quorate.v3rpc.auth import Auth
 from quorate.v3rpc.client_versions import Calls, ClientVersions
 from quorate.v3rpc.cluster import Cluster
@@ -60,7 +61,7 @@ def build_methods(server: Server, versions: ClientVersions | None = None) -> Map
         "/etcdserverpb.KV/Range": Unary(parse_range, rules.guard(kv.range, _is_serializable)),
         "/etcdserverpb.KV/Put": write(parse_put, kv.put),
         "/etcdserverpb.KV/DeleteRange": write(rpc_pb2.DeleteRangeRequest.FromString, kv.delete_range),
-        "/etcdserverpb.KV/Txn": write(rpc_pb2.TxnRequest.FromString, kv.txn),
+        "/etcdserverpb.KV/Txn": write(parse_txn, kv.txn),
         "/etcdserverpb.KV/Compact": unary(rpc_pb2.CompactionRequest, kv.compact),
         "/etcdserverpb.KV/RangeStream": ServerStreaming(
             rpc_pb2.RangeRequest.FromString, rules.guard_stream(kv.range_stream)
