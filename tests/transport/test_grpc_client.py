@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 from grpc_support import PREFIX, channel_to, outcome, until
 
+from quorate.api.errors import Code
 from quorate.transport.grpc import ChannelLimits
 from quorate.transport.grpc.framing import frame, frame_gzip
 from quorate.transport.http2 import Connection, ErrorCode, Headers, HeadersReceived, Limits
@@ -227,3 +228,43 @@ async def test_connecting_takes_no_longer_than_its_limit() -> None:
         assert code == 14
         assert text.endswith('i/o timeout"')
     server.close()
+
+
+async def test_each_call_ends_at_its_own_deadline_whichever_came_first() -> None:
+    """They share one timer."""
+    seconds = [30.0, 0.3, 0.05, 0.2, 0.1]
+    ended: list[tuple[float, float]] = []
+    loop = asyncio.get_running_loop()
+
+    async with scripted(lambda machine, stream_id: None) as (port, seen), channel_to(port) as channel:
+        begun = loop.time()
+
+        async def call(timeout: float) -> None:
+            code, _ = await outcome(channel.unary(PREFIX + "Echo", b"", timeout=timeout))
+            assert code == Code.DEADLINE_EXCEEDED
+            ended.append((timeout, loop.time() - begun))
+
+        calls = [asyncio.create_task(call(timeout)) for timeout in seconds]
+        await asyncio.wait(calls[1:])
+        assert [timeout for timeout, _ in ended] == sorted(seconds[1:])
+        assert all(took >= timeout - 0.002 for timeout, took in ended), ended
+        await until(lambda: len(seen) == len(seconds))
+        calls[0].cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await calls[0]
+
+
+async def test_a_call_that_is_started_needs_a_connection_and_room() -> None:
+    one = Limits(max_concurrent_streams=1)
+    async with scripted(answers(HEAD, frame(b"x"), OK), one) as (port, _), channel_to(port) as channel:
+        path = PREFIX + "Echo"
+        assert channel.start(path, b"", 5.0, ()) is None, "not connected"
+        assert await channel.unary(path, b"", timeout=5.0) == b"x"
+        started = channel.start(path, b"", 5.0, ())
+        assert started is not None
+        assert channel.start(path, b"", 5.0, ()) is None, "one stream at a time"
+        assert await started.future == b"x"
+        given_up = channel.start(path, b"", 5.0, ())
+        assert given_up is not None
+        given_up.give_up()
+        assert await channel.unary(path, b"", timeout=5.0) == b"x", "its stream is free again"

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from google.protobuf.message import Message
-
 from quorate.api.pb import rpc_pb2 as pb
+from quorate.client.one_key import OneKey, read_answer
 
 WATCH = "/etcdserverpb.Watch/Watch"
 KEEP_ALIVE = "/etcdserverpb.Lease/LeaseKeepAlive"
@@ -65,12 +64,13 @@ _WRITES = (
     ("Auth", "RoleRevokePermission", pb.AuthRoleRevokePermissionRequest, pb.AuthRoleRevokePermissionResponse),
 )
 
-METHODS: dict[type[Message], Method] = {
+METHODS: dict[type[Any], Method] = {
     request: Method(f"/etcdserverpb.{service}/{name}", answer.FromString, table is _READS)
     for table in (_READS, _WRITES)
     for service, name, request, answer in table
 }
 """By the class of the request."""
+METHODS[OneKey] = Method("/etcdserverpb.KV/Range", read_answer, True)
 
 
 def repeatable(request: Any) -> bool:

@@ -21,6 +21,7 @@ from quorate.client.errors import Closed, DeadlineExceeded, error_of
 from quorate.client.methods import METHODS, repeatable
 from quorate.client.retry import Cause, Retry, cause_of
 from quorate.transport.grpc import Channel, ClientStream, Status
+from quorate.transport.grpc.client import Refused
 
 MAX_LOGINS = 3
 """Tokens that are refused in one call before its caller hears of it."""
@@ -108,8 +109,19 @@ class Wire:
         limit = seconds
         if method.repeatable and at is None and len(self._ends) > 1 and policy.attempts > 1:
             limit = seconds * FIRST_SHARE
+        channel = end.channel
         try:
-            answer = await end.channel.unary(method.path, body, timeout=limit, metadata=token)
+            exchange = channel.start(method.path, body, limit, token)
+            if exchange is None:
+                answer = await channel.unary(method.path, body, timeout=limit, metadata=token)
+            else:
+                try:
+                    answer = await exchange.future
+                except asyncio.CancelledError:
+                    exchange.give_up()
+                    raise
+                except Refused:
+                    answer = await channel.unary(method.path, body, timeout=limit, metadata=token)
         except Status as status:
             return await self._call_again(request, body, status, end, begun + seconds, policy, at)
         if end.failures:

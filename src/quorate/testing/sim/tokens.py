@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from math import inf
 from typing import Any, NamedTuple
 
 from quorate.api import errors
@@ -55,7 +56,7 @@ class TokenChannel(Channel):
         request = pb.AuthenticateRequest(name=self._login.name, password=self._login.password)
         path, decode = METHODS[type(request)]
         reply: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-        connection.unary(self._request_headers(path, None, ()), request.SerializeToString(), reply)
+        connection.unary(self._request_headers(path, None, ()), request.SerializeToString(), reply, inf)
         try:
             return str(decode(await reply).token)
         except Status as status:
@@ -67,7 +68,7 @@ class TokenChannel(Channel):
 def _show(connection: ClientConnection, token: Headers) -> None:
     """Have each call on a connection carry the token."""
     unary, open_stream = connection.unary, connection.stream
-    connection.unary = lambda headers, request, future: unary(headers + token, request, future)  # type: ignore[method-assign]
+    connection.unary = lambda headers, *rest: unary(headers + token, *rest)  # type: ignore[method-assign]
     connection.stream = lambda headers, stream: open_stream(headers + token, stream)  # type: ignore[method-assign]
 
 

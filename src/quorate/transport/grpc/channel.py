@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Awaitable, Callable
+from math import inf
 from ssl import SSLContext, SSLError
 from typing import TypeVar
 
 from quorate.api.errors import Code
 from quorate.transport.grpc.client import ClientConnection, Refused
-from quorate.transport.grpc.exchange import ClientStream
+from quorate.transport.grpc.exchange import ClientStream, UnaryExchange
 from quorate.transport.grpc.limits import LINGER, MAX_CACHED_HEADERS, MAX_INT32, MAX_REFUSALS, ChannelLimits
 from quorate.transport.grpc.metadata import Pairs, encode_metadata, encode_timeout
 from quorate.transport.grpc.status import Status, deadline_exceeded
-from quorate.transport.http2 import ErrorCode, GoingAwayError, Headers, Limits, TooManyStreamsError
+from quorate.transport.http2 import GoingAwayError, Headers, Limits, TooManyStreamsError
 from quorate.version import QUORATE_VERSION
 
 T = TypeVar("T")
@@ -72,12 +73,9 @@ class Channel:
         deadline = None if timeout is None else loop.time() + timeout
         refusals = 0
         while True:
-            connection = self._connection
-            if connection is None:
-                connection = await self._connect(deadline)
-            future: asyncio.Future[bytes] = loop.create_future()
+            connection = self._connection or await self._connect(deadline)
             try:
-                stream_id = connection.unary(headers, request, future)
+                exchange = connection.unary(headers, request, loop.create_future(), deadline or inf)
             except TooManyStreamsError:
                 await _until(connection.slot(), deadline)
                 continue
@@ -87,19 +85,29 @@ class Channel:
                 if refusals > MAX_REFUSALS:
                     raise _going_away() from None
                 continue
-            timer = None if deadline is None else loop.call_at(deadline, _expire, connection, stream_id, future)
             try:
-                return await future
+                return await exchange.future
             except asyncio.CancelledError:
-                connection.forget(stream_id, ErrorCode.CANCEL)
+                exchange.give_up()
                 raise
             except Refused:
                 refusals += 1
                 if refusals > MAX_REFUSALS:
                     raise
-            finally:
-                if timer is not None:
-                    timer.cancel()
+
+    def start(self, path: str, request: bytes, timeout: float, metadata: Pairs) -> UnaryExchange | None:
+        """Send a call that needs not wait for anything; None, and nothing sent, when it needs `unary`.
+
+        Whoever awaits its future gives it up when cancelled; Refused means that `unary` may try it again.
+        """
+        connection, loop = self._connection, self._loop
+        if connection is None or loop is None or len(request) > self._limits.max_send_message:
+            return None
+        headers = self._headers.get((path, timeout, metadata)) or self._request_headers(path, timeout, metadata)
+        try:
+            return connection.unary(headers, request, loop.create_future(), loop.time() + timeout)
+        except (TooManyStreamsError, GoingAwayError):
+            return None
 
     def stream(self, path: str, *, metadata: Pairs = (), timeout: float | None = None) -> ClientStream:
         """Open a streaming call. Never raises for the network: the outcome is told by the stream's `receive`."""
@@ -280,9 +288,3 @@ def _going_away() -> Status:
 
 def _closing() -> Status:
     return Status(Code.CANCELLED, "grpc: the client connection is closing")
-
-
-def _expire(connection: ClientConnection, stream_id: int, future: asyncio.Future[bytes]) -> None:
-    if not future.done():
-        connection.forget(stream_id, ErrorCode.CANCEL)
-        future.set_exception(deadline_exceeded())

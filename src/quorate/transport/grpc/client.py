@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from math import inf
 
 from quorate.api.errors import Code
 from quorate.transport.grpc.edge import Edge, Flusher
@@ -13,8 +14,8 @@ from quorate.transport.grpc.flow import Outlet
 from quorate.transport.grpc.framing import frame
 from quorate.transport.grpc.heads import is_grpc
 from quorate.transport.grpc.keepalive import PING, Heartbeat
-from quorate.transport.grpc.limits import BURST_CALLS, SOCKET_STALL_TIMEOUT, ChannelLimits
-from quorate.transport.grpc.status import Status, status_of_http, status_of_reset, status_of_trailers
+from quorate.transport.grpc.limits import BURST_CALLS, SOCKET_STALL_TIMEOUT, SWEEP_PAUSE, ChannelLimits
+from quorate.transport.grpc.status import Status, deadline_exceeded, status_of_http, status_of_reset, status_of_trailers
 from quorate.transport.http2 import (
     Connection,
     DataReceived,
@@ -51,6 +52,9 @@ class ClientConnection(Edge):
         self._leaving = False
         self._heard = self.loop.time()
         self._heartbeat: Heartbeat | None = None
+        self._sweeper: asyncio.TimerHandle | None = None
+        self._sweep_at = inf
+        """When to look for unary calls whose time is over: a timer for each would cost as much as sending one."""
         self._why = Status(Code.UNAVAILABLE, "error reading from server: EOF")
         self.ready: asyncio.Future[None] = self.loop.create_future()
         """Done when the server has shown that it speaks HTTP/2; a Status when it has not."""
@@ -72,6 +76,8 @@ class ClientConnection(Edge):
         super().connection_lost(exc)
         if self._heartbeat is not None:
             self._heartbeat.stop()
+        if self._sweeper is not None:
+            self._sweeper.cancel()
         if exc is not None and self._why.message.endswith("EOF"):
             self._why = Status(Code.UNAVAILABLE, f"error reading from server: {exc}")
         if not self.ready.done():
@@ -86,16 +92,18 @@ class ClientConnection(Edge):
         self._free_all()
         self.gone.set_result(None)
 
-    def unary(self, headers: Headers, request: bytes, future: asyncio.Future[bytes]) -> int:
+    def unary(self, headers: Headers, request: bytes, future: asyncio.Future[bytes], deadline: float) -> UnaryExchange:
         """Send a request whose reply goes to `future`. Raises TooManyStreamsError or GoingAwayError."""
         stream_id = self.machine.send_unary_request(headers, frame(request))
-        self._calls[stream_id] = UnaryExchange(self, stream_id, future)
+        exchange = self._calls[stream_id] = UnaryExchange(self, stream_id, future, deadline)
+        if deadline < self._sweep_at:
+            self._sweep_from(deadline)
         self._burst += 1
         if self._burst >= BURST_CALLS:
             self.flush()
         else:
             self.wake()
-        return stream_id
+        return exchange
 
     def stream(self, headers: Headers, stream: ClientStream) -> None:
         """Open a stream. Raises TooManyStreamsError or GoingAwayError."""
@@ -287,6 +295,25 @@ class ClientConnection(Edge):
             self._leaving = True
             self._on_leave(self)
         self._free_all()
+
+    def _sweep_from(self, when: float) -> None:
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+        self._sweep_at = when
+        self._sweeper = self.loop.call_at(when, self._sweep)
+
+    def _sweep(self) -> None:
+        """Give up the unary calls whose time is over, and come again for the next one, but not at once."""
+        now = self.loop.time()
+        self._sweep_at, following = inf, inf
+        for stream_id, call in list(self._calls.items()):
+            if type(call) is UnaryExchange:
+                if call.deadline <= now:
+                    self._give_up(stream_id, deadline_exceeded())
+                else:
+                    following = min(following, call.deadline)
+        if following < inf:
+            self._sweep_from(max(following, now + SWEEP_PAUSE))
 
     def _ping(self) -> None:
         self.machine.ping(PING)

@@ -130,7 +130,8 @@ class ServerConnection(Edge):
             if type(event) is RequestReceived:
                 stream_id, headers, body = event
                 known = self._heads.open(headers, self._heard)
-                if known.unary and is_whole(body, self._whole_limit) and not self.machine.pending():
+                room = self.machine.pending() <= self.limits.max_unsent
+                if known.unary and room and is_whole(body, self._whole_limit):
                     self._last_stream = stream_id
                     run(stream_id, known, body)
                 else:

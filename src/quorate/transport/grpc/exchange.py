@@ -19,12 +19,15 @@ _EMPTY = b"\0(empty)"
 
 
 class UnaryExchange:
-    """One request is out; `future` gets the reply's bytes or a Status."""
+    """One request is out; `future` gets the reply's bytes or a Status, by `deadline` on the loop's clock."""
 
-    __slots__ = ("_body", "_connection", "_encoding", "_reader", "_stream_id", "future")
+    __slots__ = ("_body", "_connection", "_encoding", "_reader", "_stream_id", "deadline", "future")
 
-    def __init__(self, connection: ClientConnection, stream_id: int, future: asyncio.Future[bytes]) -> None:
+    def __init__(
+        self, connection: ClientConnection, stream_id: int, future: asyncio.Future[bytes], deadline: float
+    ) -> None:
         self.future = future
+        self.deadline = deadline
         self._connection = connection
         self._stream_id = stream_id
         self._body = b""
@@ -56,6 +59,10 @@ class UnaryExchange:
         if not self.future.done():
             self.future.set_result(data[PREFIX_SIZE:])
         return True
+
+    def give_up(self) -> None:
+        """Whoever waited does so no more: the server is told."""
+        self._connection.forget(self._stream_id, ErrorCode.CANCEL)
 
     def end(self, error: Status | None) -> None:
         """The call is over."""

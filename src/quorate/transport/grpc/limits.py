@@ -42,6 +42,9 @@ HEAD_CACHE = 64
 BURST_CALLS = 16
 """Unary calls of one turn after which a connection writes: the server works on them while the next ones are made."""
 
+SWEEP_PAUSE = 0.005
+"""Between two looks for unary calls whose time is over: a deadline may be kept so much late."""
+
 MAX_REFUSALS = 2
 """How often a call that the server refused unseen is tried again before its caller hears of it."""
 
