@@ -230,6 +230,8 @@ def _failures(records: list[Record]) -> list[str]:
 
 TAIL = [
     "",
+    "Where a row falls short, and why: [reasons](performance/reasons.md).",
+    "",
     "## Reading these numbers",
     "",
     "- Latency rises with throughput: 1000 clients wait for each other, one client only for the disk and the wire.",
