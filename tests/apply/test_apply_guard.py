@@ -18,7 +18,7 @@ from quorate.auth import NOBODY, AuthStore, Caller, SimpleTokens
 from quorate.lease import Lessor
 from quorate.storage import schema
 from quorate.storage.backend import Backend
-from quorate.txn.tree import read_txn
+from quorate.txn.tree import txn_of
 
 READ, WRITE, BOTH = auth_pb2.Permission.READ, auth_pb2.Permission.WRITE, auth_pb2.Permission.READWRITE
 
@@ -51,7 +51,7 @@ class Scene:
         caller = Caller(name, self.auth.revision)
         try:
             self.guard.check_admin(kind, caller)
-            self.guard.check(kind, read_txn(request) if kind == "txn" else request, caller)
+            self.guard.check(kind, txn_of(request) if kind == "txn" else request, caller)
         except errors.PermissionDenied:
             return False
         return True

@@ -5,7 +5,7 @@ import pytest
 from quorate.api import errors
 from quorate.api.pb import rpc_pb2 as rpc
 from quorate.txn import check
-from quorate.txn.tree import read_txn
+from quorate.txn.tree import txn_of
 
 
 def put(key: bytes, **options: bool) -> rpc.RequestOp:
@@ -25,7 +25,7 @@ def txn(*success: rpc.RequestOp, failure: tuple[rpc.RequestOp, ...] = ()) -> rpc
 
 
 def check_ops(*success: rpc.RequestOp, failure: tuple[rpc.RequestOp, ...] = (), max_ops: int = 128) -> None:
-    check.check_txn(read_txn(rpc.TxnRequest(success=success, failure=failure)), max_ops)
+    check.check_txn(txn_of(rpc.TxnRequest(success=success, failure=failure)), max_ops)
 
 
 @pytest.mark.parametrize(
@@ -103,4 +103,4 @@ def test_fields_are_checked_in_etcds_order() -> None:
     with pytest.raises(errors.EmptyKey):
         check.check_delete_range(rpc.DeleteRangeRequest())
     with pytest.raises(errors.EmptyKey):
-        check.check_txn(read_txn(rpc.TxnRequest(compare=[rpc.Compare()], success=[rpc.RequestOp()])), 128)
+        check.check_txn(txn_of(rpc.TxnRequest(compare=[rpc.Compare()], success=[rpc.RequestOp()])), 128)

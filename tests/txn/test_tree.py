@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from quorate.api.pb import rpc_pb2 as rpc
 from quorate.api.plain_put import PlainPut
 from quorate.txn.ranges import PlainGet
-from quorate.txn.tree import Txn, parse_txn, read_txn
+from quorate.txn.tree import Txn, parse_txn, txn_of
 
 KEYS = st.one_of(st.binary(max_size=5), st.just(b"k" * 200))
 PUTS = st.builds(rpc.PutRequest, key=KEYS, value=st.binary(max_size=5), lease=st.sampled_from([0, 0, 7]))
@@ -52,7 +52,7 @@ def told(request: Any) -> object:
 def test_a_txn_read_by_hand_is_the_one_that_protobuf_reads(message: rpc.TxnRequest) -> None:
     body = message.SerializeToString()
     read = parse_txn(body)
-    assert told(read) == told(read_txn(message))
+    assert told(read) == told(txn_of(message))
     assert read.size == len(body)
 
 
@@ -68,7 +68,7 @@ def test_a_txn_changed_anywhere_is_read_as_protobuf_reads_it(message: rpc.TxnReq
             parse_txn(cut)
     else:
         expected.DiscardUnknownFields()
-        assert told(parse_txn(cut)) == told(read_txn(expected))
+        assert told(parse_txn(cut)) == told(txn_of(expected))
 
 
 def test_plain_operations_are_read_without_a_message() -> None:

@@ -23,7 +23,7 @@ from quorate.membership import Cluster, Downgrade, check_not_above
 from quorate.storage.mvcc import Store
 from quorate.txn import execute
 from quorate.txn.ranges import run_range
-from quorate.txn.tree import Txn, read_txn
+from quorate.txn.tree import Txn, txn_of
 from quorate.version import ETCD_VERSION
 
 _REFUSED_IF_CORRUPT = frozenset(("put", "delete_range", "txn", "compaction", "lease_grant", "lease_revoke"))
@@ -84,7 +84,7 @@ class Applier:
         if handler is None:
             raise NotImplementedError(f"a log entry holds a request this release cannot apply: {kind}")
         if kind == "txn" and not isinstance(request, Txn):
-            request = read_txn(request)
+            request = txn_of(request)
         if self._auth.enabled:
             self._refuse_if_denied(kind, request, caller)
         self._index = index

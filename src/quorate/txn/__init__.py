@@ -4,6 +4,7 @@
                  └──► read-only: execute at once
 
 - `check`    rules that need no state: key given, operation count, overlapping puts
+- `tree`     a TxnRequest read once, as all others here take it
 - `ranges`   a RangeRequest on a view of the store: limit, filters, sorting
 - `execute`  put, delete, txn on one write transaction; every member computes the same answer
 

@@ -51,10 +51,10 @@ def parse_txn(body: bytes) -> Txn:
         found = _read(body)
     except (IndexError, DecodeError):
         found = None  # whatever is wrong, the message tells it in its own words
-    return found or read_txn(rpc.TxnRequest.FromString(body))
+    return found or txn_of(rpc.TxnRequest.FromString(body))
 
 
-def read_txn(message: rpc.TxnRequest) -> Txn:
+def txn_of(message: rpc.TxnRequest) -> Txn:
     """The same from a message."""
     success, failure = [_read_op(op) for op in message.success], [_read_op(op) for op in message.failure]
     return Txn(message.compare, success, failure, message.ByteSize())
@@ -65,7 +65,7 @@ def _read_op(op: rpc.RequestOp) -> Op:
     if kind is None:
         return None, None
     request = getattr(op, kind)
-    return kind, read_txn(request) if kind == TXN else request
+    return kind, txn_of(request) if kind == TXN else request
 
 
 def _all_ranges(ops: list[Op]) -> bool:
