@@ -123,7 +123,8 @@ def handle_read_index_response(raft: Raft, m: Message) -> None:
 
 def _is_only_voter(raft: Raft) -> bool:
     """Can nobody else lead? A leader that was removed goes on for a while, and the one voter is somebody else."""
-    return raft.id in raft.tracker.membership.incoming and raft.tracker.is_singleton()
+    membership = raft.tracker.membership
+    return len(membership.incoming) == 1 and not membership.outgoing and raft.id in membership.incoming
 
 
 def _answer(raft: Raft, request: Message, index: int) -> None:

@@ -82,10 +82,6 @@ class Tracker:
             match = last_index if id_ == own_id else 0
             self.progress[id_] = self.new_progress(match, last_index + 1, is_learner=old.is_learner)
 
-    def is_singleton(self) -> bool:
-        """Is there one voter only?"""
-        return len(self.membership.incoming) == 1 and not self.membership.outgoing
-
     def committed(self) -> int:
         """The highest index that a quorum has."""
         progress, membership = self.progress, self.membership

@@ -26,6 +26,7 @@ from quorate.transport.grpc.methods import Bidi, Context, Reply, Unary
 from quorate.transport.grpc.status import OK_TRAILERS, Status, trailers_of
 from quorate.transport.grpc.stream import Stream, parse
 from quorate.transport.grpc.unary import UnaryCall
+from quorate.transport.grpc.unsent import Unsent
 from quorate.transport.grpc.web_call import WebCall
 from quorate.transport.http2 import (
     Connection,
@@ -73,13 +74,11 @@ class ServerConnection(Edge):
         self._waiting: dict[int, Opening] = {}
         """Unary calls whose message has not come yet, within one read."""
         self._calls: dict[int, UnaryCall | Stream | WebCall] = {}
-        self._unsent: dict[int, tuple[int, float]] = {}
-        """Finished calls whose reply the peer's window holds back: bytes left, and since when so many."""
+        self._unsent = Unsent(machine, self.loop, limits.window_stall_timeout, self.wake)
         self._heard = self.loop.time()
         self._heartbeat: Heartbeat | None = None
         self._last_stream = 0
         self._timers: list[asyncio.TimerHandle] = []
-        self._unsent_timer: asyncio.TimerHandle | None = None
         self._preface_timer: asyncio.TimerHandle | None = None
         self._whole_limit = limits.max_receive_message + PREFIX_SIZE
         self._held = False
@@ -112,8 +111,7 @@ class ServerConnection(Edge):
             self._heartbeat.stop()
         for timer in self._timers:
             timer.cancel()
-        if self._unsent_timer is not None:
-            self._unsent_timer.cancel()
+        self._unsent.stop()
         for call in list(self._calls.values()):
             call.cancel()
         self._calls.clear()
@@ -125,11 +123,12 @@ class ServerConnection(Edge):
         self._heard = self.loop.time()
         self.dirty = True  # what can be answered at once is written when all of it is answered
         waiting = self._waiting
+        known_heads = self._heads.by_identity
         run = self._run_timed if self._server.timed else self._run_at_once
         for event in self.machine.receive(data):
             if type(event) is RequestReceived:
                 stream_id, headers, body = event
-                known = self._heads.open(headers, self._heard)
+                known = known_heads.get(id(headers)) or self._heads.open(headers, self._heard)
                 room = self.machine.pending() <= self.limits.max_unsent
                 if known.unary and room and is_whole(body, self._whole_limit):
                     self._last_stream = stream_id
@@ -216,7 +215,7 @@ class ServerConnection(Edge):
         tally.sent_bytes += len(body)
         self.police.forgiven = True
         if self.machine.pending():
-            self._watch_unsent(stream_id)
+            self._unsent.watch(stream_id)
         if not self.dirty:
             self.wake()
 
@@ -297,7 +296,7 @@ class ServerConnection(Edge):
     def _on_other(self, event: Event) -> None:
         if isinstance(event, StreamReset):
             self._waiting.pop(event.stream_id, None)
-            self._unsent.pop(event.stream_id, None)
+            self._unsent.forget(event.stream_id)
             call = self._calls.pop(event.stream_id, None)
             if call is not None:
                 call.cancel()
@@ -352,33 +351,9 @@ class ServerConnection(Edge):
         """The trailers are queued. A peer that still sends is told to stop (RFC 9113 §8.1)."""
         self.police.forgiven = True
         if self.machine.pending_of(stream_id):
-            self._watch_unsent(stream_id)
+            self._unsent.watch(stream_id)
         elif not peer_ended:
             self.machine.reset_stream(stream_id, ErrorCode.NO_ERROR)
-        self.wake()
-
-    def _watch_unsent(self, stream_id: int) -> None:
-        left = self.machine.pending_of(stream_id)
-        if left:
-            self._unsent[stream_id] = (left, self.loop.time())
-            if self._unsent_timer is None:
-                self._unsent_timer = self.loop.call_later(self.limits.window_stall_timeout, self._check_unsent)
-
-    def _check_unsent(self) -> None:
-        """Reset finished calls that have lost no byte for too long; forget those that are out."""
-        self._unsent_timer = None
-        now = self.loop.time()
-        for stream_id, (before, since) in list(self._unsent.items()):
-            left = self.machine.pending_of(stream_id)
-            if not left:
-                del self._unsent[stream_id]
-            elif left < before:
-                self._unsent[stream_id] = (left, now)
-            elif now - since >= self.limits.window_stall_timeout:
-                del self._unsent[stream_id]
-                self.machine.reset_stream(stream_id, ErrorCode.CANCEL)
-        if self._unsent:
-            self._unsent_timer = self.loop.call_later(self.limits.window_stall_timeout / 4, self._check_unsent)
         self.wake()
 
     def _ping(self) -> None:

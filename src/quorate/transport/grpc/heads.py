@@ -32,11 +32,8 @@ class Head(NamedTuple):
     metadata: Metadata
     encoding: str
     tally: MethodTally
-
-    @property
-    def gzip(self) -> bool:
-        """Whether the caller compresses; then so do the replies."""
-        return self.encoding == "gzip"
+    gzip: bool
+    """Whether the caller compresses; then so do the replies."""
 
 
 class Refusal(NamedTuple):
@@ -82,12 +79,13 @@ class HeadBook:
         self._web = web
         self._peer = peer
         self._socket = socket
-        self._by_identity: dict[int, Opening] = {}
+        self.by_identity: dict[int, Opening] = {}
+        """For a look before `open`."""
         self._by_value: dict[Headers, Head | Refusal | Web] = {}
 
     def open(self, headers: Headers, now: float) -> Opening:
         """What to do with a request that came at `now`."""
-        known = self._by_identity.get(id(headers))
+        known = self.by_identity.get(id(headers))
         if known is not None:
             return known
         rest, timeout = split_timeout(headers)
@@ -100,7 +98,7 @@ class HeadBook:
             _remember(self._by_value, rest, head)
         if timeout is None:
             opening = self._opening(head, None, headers)
-            _remember(self._by_identity, id(headers), opening)
+            _remember(self.by_identity, id(headers), opening)
             return opening
         try:
             seconds = decode_timeout(timeout)
@@ -152,7 +150,7 @@ def judge(
     if encoding not in ("", "identity", "gzip"):
         text = f'grpc: Decompressor is not installed for grpc-encoding "{encoding}"'
         return Refusal(trailers_only(Code.UNIMPLEMENTED, text))
-    return Head(found, path, metadata, encoding, tallies[path])
+    return Head(found, path, metadata, encoding, tallies[path], encoding == "gzip")
 
 
 def unknown(path: str, services: frozenset[str]) -> str:

@@ -83,7 +83,7 @@ class Connection(WholeCalls):
         return events
 
     def _parse(self, data: bytes) -> int:
-        """Handle all complete frames; how many bytes they took. The two commonest frames are handled in line."""
+        """Handle all complete frames; how many bytes they took. The commonest frames are handled in line."""
         pos = 0
         if not self._greeted:
             pos = self._greet(data)
@@ -93,6 +93,7 @@ class Connection(WholeCalls):
         streams = self._streams
         blocks = self._decoder.blocks
         append = self._events.append
+        take = (self._take_reply if self._client else self._take_request) if self._whole else None
         while pos + 9 <= end:
             head, flags, stream_id = _unpack(data, pos)
             length = head >> 8
@@ -125,11 +126,13 @@ class Connection(WholeCalls):
                         stream.window -= length
                         append(DataReceived(stream_id, data[start:after], False))
                     continue
-            elif kind == HEADERS and flags & ~END_STREAM == END_HEADERS and self._assembly is None:
+            elif kind == HEADERS and flags == END_HEADERS and take is not None and self._assembly is None:
                 block = blocks.get(data[start:after])
                 if block is not None:
-                    pos = self._on_known_block(data, start, after, flags, stream_id, block)
-                    continue
+                    whole = take(data, after, stream_id, block)
+                    if whole:
+                        pos = whole
+                        continue
             self._handle(kind, flags, stream_id & MAX_31, data[start:after])
         return pos
 

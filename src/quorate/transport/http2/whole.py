@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from quorate.transport.http2.events import ReplyReceived, RequestReceived
 from quorate.transport.http2.fields import REQUEST, RESPONSE, TRAILERS, Block
-from quorate.transport.http2.frames import DATA, END_HEADERS, END_STREAM, HEAD, HEADERS, MAX_31
+from quorate.transport.http2.frames import DATA, END_HEADERS, END_STREAM, HEAD, HEADERS
 from quorate.transport.http2.limits import MAX_FRAME_SIZE, Limits
 from quorate.transport.http2.receiving import Receiver
 from quorate.transport.http2.streams import ENDED, IDLE, Stream
@@ -27,37 +27,18 @@ class WholeCalls(Receiver):
         self._whole = whole
         self._largest_whole = min(limits.stream_window, MAX_FRAME_SIZE)
 
-    def _on_known_block(self, data: bytes, start: int, end: int, flags: int, stream_id: int, block: Block) -> int:
-        """HEADERS of one frame, with a block seen before from `start` to `end`: the position after all that was taken
-        with them."""
-        stream = self._streams.get(stream_id)
-        ended = flags != END_HEADERS
-        after = 0
-        if stream is not None:
-            if self._whole and block.kind == RESPONSE and block.length < 0 and not ended:
-                after = self._take_reply(data, end, stream, block)
-            if not after:
-                self._on_more_headers(stream, ended, block)
-        elif (
-            block.kind == REQUEST
-            and self._highest < stream_id <= self._last_accepted
-            and stream_id & 1
-            and block.length < 0
-            and len(self._streams) < self._limits.max_concurrent_streams
-            and not self._client
-        ):
-            if self._whole and not ended:
-                after = self._take_request(data, end, stream_id, block)
-            if not after:
-                self._on_request(stream_id, ended, block)
-        else:
-            self._on_headers(flags, stream_id & MAX_31, data[start:end])
-        return after or end
-
     def _take_request(self, data: bytes, pos: int, stream_id: int, block: Block) -> int:
-        """The body of the new request whose HEADERS end at `pos`, if it is there and ends it: the position after it."""
+        """The body of the new request whose HEADERS, with a block seen before, end at `pos`, if it is there and ends
+        it: the position after it; else 0, and nothing done."""
         end = len(data)
-        if pos + 9 > end:
+        if (
+            pos + 9 > end
+            or block.kind != REQUEST
+            or not self._highest < stream_id <= self._last_accepted
+            or not stream_id & 1
+            or block.length >= 0
+            or len(self._streams) >= self._limits.max_concurrent_streams
+        ):
             return 0
         head, flags, number = _unpack(data, pos)
         size: int = head >> 8
@@ -79,15 +60,15 @@ class WholeCalls(Receiver):
         self._grant(size)
         return after
 
-    def _take_reply(self, data: bytes, pos: int, stream: Stream, block: Block) -> int:
-        """The rest of the reply whose HEADERS end at `pos`, if it is all there: the position after it."""
+    def _take_reply(self, data: bytes, pos: int, stream_id: int, block: Block) -> int:
+        """The same for the rest of a reply."""
         end = len(data)
-        if pos + 18 > end:
+        stream = self._streams.get(stream_id)
+        if stream is None or pos + 18 > end or block.kind != RESPONSE or block.length >= 0:
             return 0
         head, flags, number = _unpack(data, pos)
         size = head >> 8
         tail = pos + 9 + size
-        stream_id = stream.stream_id
         if (
             head & 0xFF != DATA
             or flags
