@@ -21,7 +21,8 @@ _ID_TAG = b"\x08"
 _USERNAME_TAG = b"\x12"
 _REVISION_TAG = b"\x18"
 _SPLIT_TAGS = {_TAGS[kind]: kind for kind in ("put", "txn")}
-_ONLY_AN_ID = re.compile(rb"\xa2\x06.\x08(?:[\x80-\xff]{0,8}[\x00-\x7f]|[\x80-\xff]{9}\x01)\Z", re.DOTALL)
+_ANY_ID = rb"(?:[\x80-\xff]{0,8}[\x00-\x7f]|[\x80-\xff]{9}\x01)\Z"
+_ONLY_AN_ID = re.compile(re.escape(_HEADER_TAG) + b"." + re.escape(_ID_TAG) + _ANY_ID, re.DOTALL)
 
 
 class Caller(NamedTuple):

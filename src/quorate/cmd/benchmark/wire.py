@@ -14,7 +14,7 @@ from typing import Protocol, cast
 from quorate.api.errors import Code
 from quorate.client.endpoints import Endpoint
 from quorate.transport.grpc import Status
-from quorate.transport.grpc.framing import MessageReader, frame
+from quorate.transport.grpc.framing import PREFIX_SIZE, MessageReader, frame, is_whole
 from quorate.transport.grpc.status import status_of_http, status_of_reset, status_of_trailers
 from quorate.transport.http2 import (
     Connection,
@@ -150,8 +150,8 @@ class Wire(asyncio.Protocol):
                 stream_id, _, body, trailers = event
                 call = calls.pop(stream_id, None)
                 if call is not None:
-                    if len(body) >= 5 and int.from_bytes(body[:5], "big") == len(body) - 5:
-                        call.message(body[5:])
+                    if is_whole(body, MAX_MESSAGE):
+                        call.message(body[PREFIX_SIZE:])
                     else:
                         self._feed(stream_id, call, body)
                         bodies.pop(stream_id, None)
@@ -161,10 +161,10 @@ class Wire(asyncio.Protocol):
                 call = calls.get(stream_id)
                 if call is None:
                     self._machine.acknowledge(stream_id, len(body))
-                elif stream_id not in bodies and len(body) >= 5 and int.from_bytes(body[:5], "big") == len(body) - 5:
+                elif stream_id not in bodies and is_whole(body, MAX_MESSAGE):
                     if stream_id in self._open:
                         self._machine.acknowledge(stream_id, len(body))
-                    call.message(body[5:])
+                    call.message(body[PREFIX_SIZE:])
                 else:
                     self._feed(stream_id, call, body)
             elif type(event) is HeadersReceived:

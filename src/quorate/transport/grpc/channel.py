@@ -71,11 +71,12 @@ class Channel:
         headers = self._request_headers(path, timeout, metadata)
         self._check_size(request)
         deadline = None if timeout is None else loop.time() + timeout
+        end = inf if deadline is None else deadline
         refusals = 0
         while True:
             connection = self._connection or await self._connect(deadline)
             try:
-                exchange = connection.unary(headers, request, loop.create_future(), deadline or inf)
+                exchange = connection.unary(headers, request, loop.create_future(), end)
             except TooManyStreamsError:
                 await _until(connection.slot(), deadline)
                 continue

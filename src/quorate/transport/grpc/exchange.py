@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from quorate.api.errors import Code
 from quorate.transport.grpc.flow import Inbox, Outlet
-from quorate.transport.grpc.framing import PREFIX_SIZE, MessageReader, frame, pack_prefix
+from quorate.transport.grpc.framing import PREFIX_SIZE, MessageReader, frame, is_whole
 from quorate.transport.grpc.status import CANCELLED_TEXT, Status, deadline_exceeded
 from quorate.transport.http2 import ErrorCode
 
@@ -41,7 +41,7 @@ class UnaryExchange:
     def feed(self, data: bytes) -> None:
         """Some of the reply. A reply in one piece, as most are, is kept as it came. Raises Status."""
         limit = self._connection.limits.max_receive_message
-        if not self._body and self._reader is None and _is_whole(data, limit):
+        if not self._body and self._reader is None and is_whole(data, limit + PREFIX_SIZE):
             self._body = data[PREFIX_SIZE:] or _EMPTY
             return
         self._connection.machine.acknowledge(self._stream_id, len(data))
@@ -54,7 +54,8 @@ class UnaryExchange:
 
     def answer(self, data: bytes) -> bool:
         """All of a reply that ended well; False, and nothing done, when it is not just one plain message."""
-        if self._body or self._reader is not None or not _is_whole(data, self._connection.limits.max_receive_message):
+        whole = is_whole(data, self._connection.limits.max_receive_message + PREFIX_SIZE)
+        if self._body or self._reader is not None or not whole:
             return False
         if not self.future.done():
             self.future.set_result(data[PREFIX_SIZE:])
@@ -217,12 +218,6 @@ class ClientStream:
 
     def _expire(self) -> None:
         self.give_up(deadline_exceeded())
-
-
-def _is_whole(data: bytes, limit: int) -> bool:
-    """Whether the bytes are exactly one plain message of an allowed size."""
-    size = len(data) - PREFIX_SIZE
-    return 0 <= size <= limit and data[:PREFIX_SIZE] == pack_prefix(0, size)
 
 
 Exchange = UnaryExchange | ClientStream
