@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from itertools import pairwise
 
-from quorate.transport.http2 import Connection, DataReceived, Headers, RequestReceived
+from quorate.transport.http2 import Connection, DataReceived, Headers, RequestsReceived
 
 REQUEST: Headers = (
     (b":method", b"POST"),
@@ -41,8 +41,11 @@ def measure(calls_per_read: int, deadlines: bool) -> list[float]:
         events = server.receive(question)
         times.append(time.perf_counter())
         for event in events:
-            if type(event) is DataReceived or type(event) is RequestReceived:
-                server.send_unary_reply(event.stream_id, RESPONSE, bytes(30), TRAILERS)
+            if type(event) is RequestsReceived:
+                bodies = [bytes(30)] * len(event.stream_ids)
+                server.send_unary_replies(event.stream_ids, RESPONSE, bodies, TRAILERS)
+            elif type(event) is DataReceived:
+                server.send_unary_replies([event.stream_id], RESPONSE, [bytes(30)], TRAILERS)
         answer = server.output()
         times.append(time.perf_counter())
         client.receive(answer)

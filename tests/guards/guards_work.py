@@ -26,7 +26,7 @@ from quorate.storage import schema
 from quorate.storage.backend import Backend
 from quorate.storage.mvcc import WatchableStore
 from quorate.storage.wal.record import Encoder
-from quorate.transport.http2 import Connection, DataReceived, Headers, RequestReceived
+from quorate.transport.http2 import Connection, DataReceived, Headers, RequestsReceived
 
 Work = Callable[[Path], Iterator[None]]
 UNITS = 200
@@ -61,8 +61,11 @@ def _calls(client: Connection, server: Connection, count: int) -> None:
         for _ in range(10):
             client.send_unary_request(REQUEST, bytes(300))
         for event in server.receive(client.output()):
-            if type(event) is DataReceived or type(event) is RequestReceived:
-                server.send_unary_reply(event.stream_id, RESPONSE, bytes(30), TRAILERS)
+            if type(event) is RequestsReceived:
+                bodies = [bytes(30)] * len(event.stream_ids)
+                server.send_unary_replies(event.stream_ids, RESPONSE, bodies, TRAILERS)
+            elif type(event) is DataReceived:
+                server.send_unary_replies([event.stream_id], RESPONSE, [bytes(30)], TRAILERS)
         client.receive(server.output())
 
 

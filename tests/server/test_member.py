@@ -23,7 +23,7 @@ from quorate.storage import files
 from quorate.storage.wal import WAL, WalError
 from quorate.storage.wal.record import ENTRY, SNAPSHOT, scan
 from quorate.testing.process import free_port
-from quorate.transport.grpc.unary import stop
+from quorate.transport.grpc.steps import stop
 
 
 async def put(server: Server, key: bytes, value: bytes = b"v", lease: int = 0) -> int:

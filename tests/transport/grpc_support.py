@@ -17,6 +17,7 @@ from quorate.transport.grpc import (
     ServerStreaming,
     Status,
     Stream,
+    Together,
     Unary,
 )
 from quorate.transport.http2 import Connection, Event, Headers, Limits
@@ -55,10 +56,12 @@ class Service:
         self.started: list[str] = []
         self.gate: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         self.streams: list[Stream] = []
+        self.groups: list[list[bytes]] = []
 
     def methods(self) -> dict[str, Any]:
         return {
             PREFIX + "Echo": Unary(text, self.echo),
+            PREFIX + "Alike": Unary(text, self.echo, self.alike),
             PREFIX + "Wait": Unary(text, self.wait),
             PREFIX + "Turns": Unary(text, self.turns),
             PREFIX + "Odd": Unary(text, self.odd),
@@ -75,6 +78,25 @@ class Service:
     async def echo(self, request: bytes, context: Context) -> bytes:
         self.contexts.append(context)
         return request
+
+    def alike(self, requests: list[bytes], context: Context) -> Together | None:
+        """Answers calls together, unless one of them asks for something else."""
+        self.groups.append(requests)
+        if b"each" in requests:
+            return None
+        if b"bad" in requests:
+            raise EmptyKey
+        if b"wait" in requests:
+            return self._wait_for_all(requests)
+        return [b"all " + request for request in requests]
+
+    async def _wait_for_all(self, requests: list[bytes]) -> list[bytes]:
+        try:
+            await self.gate
+        except asyncio.CancelledError:
+            self.cancelled.append("alike")
+            raise
+        return [b"late " + request for request in requests]
 
     async def wait(self, request: bytes, context: Context) -> bytes:
         self.started.append("wait")
@@ -178,10 +200,12 @@ Serving = tuple[Service, Listener]
 
 
 @contextlib.asynccontextmanager
-async def serving(limits: ServerLimits | None = None, http2: Limits | None = None) -> AsyncIterator[Serving]:
+async def serving(
+    limits: ServerLimits | None = None, http2: Limits | None = None, **options: Any
+) -> AsyncIterator[Serving]:
     """The test service on a free port of this machine."""
     service = Service()
-    listener = await serve(("127.0.0.1", 0), GrpcServer(service.methods(), limits, http2), None)
+    listener = await serve(("127.0.0.1", 0), GrpcServer(service.methods(), limits, http2, **options), None)
     try:
         yield service, listener
     finally:

@@ -98,7 +98,7 @@ def test_a_unary_call_from_both_sides() -> None:
         left.send_data(stream_id, b"question", True)
         _, events = talk(left, right)
         assert events == [HeadersReceived(stream_id, REQUEST, False), DataReceived(stream_id, b"question", True)]
-        right.send_unary_reply(stream_id, RESPONSE, b"answer", TRAILERS)
+        right.send_unary_replies([stream_id], RESPONSE, [b"answer"], TRAILERS)
         events, _ = talk(left, right)
         assert events == [
             HeadersReceived(stream_id, RESPONSE, False),
@@ -125,7 +125,7 @@ def test_a_reply_is_the_same_from_the_slow_and_the_fast_path() -> None:
     for machine in (fast, slow):
         machine.receive(b"".join(headers(stream_id, END_HEADERS | END_STREAM) for stream_id in (1, 3, 5, 7)))
     for stream_id in (1, 3, 5, 7):
-        fast.send_unary_reply(stream_id, RESPONSE, b"answer", TRAILERS)
+        fast.send_unary_replies([stream_id], RESPONSE, [b"answer"], TRAILERS)
         slow.send_headers(stream_id, RESPONSE, False)
         slow.send_data(stream_id, b"answer", False)
         slow.send_headers(stream_id, TRAILERS, True)
@@ -244,7 +244,7 @@ def test_sending_on_a_stream_that_has_gone_does_nothing() -> None:
     machine.receive(headers(1) + frame(RST_STREAM, 0, 1, word(8)))
     machine.send_headers(1, RESPONSE, False)
     machine.send_data(1, b"x", True)
-    machine.send_unary_reply(1, RESPONSE, b"x", TRAILERS)
+    machine.send_unary_replies([1], RESPONSE, [b"x"], TRAILERS)
     machine.reset_stream(1, ErrorCode.CANCEL)
     machine.acknowledge(1, 10)
     assert machine.output() == b""
@@ -264,7 +264,7 @@ def test_sending_out_of_order_is_the_callers_fault() -> None:
     with pytest.raises(LocalProtocolError):
         machine.send_data(3, b"after the end", True)
     with pytest.raises(LocalProtocolError):
-        machine.send_unary_reply(3, RESPONSE, b"again", TRAILERS)
+        machine.send_unary_replies([3], RESPONSE, [b"again"], TRAILERS)
 
 
 def test_a_client_opens_no_more_streams_than_the_server_allows() -> None:
@@ -300,7 +300,7 @@ def test_a_graceful_drain_says_so_twice_and_lets_streams_finish() -> None:
     assert talk(left, right)[0] == [GoAwayReceived(second, 0, b"")]
     for stream_id in (first, second):
         assert not right.drained and not left.drained
-        right.send_unary_reply(stream_id, RESPONSE, b"done", TRAILERS)
+        right.send_unary_replies([stream_id], RESPONSE, [b"done"], TRAILERS)
         assert len(talk(left, right)[0]) == 3
     assert right.drained and left.drained
     assert right.closed is None

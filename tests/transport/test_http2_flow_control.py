@@ -130,7 +130,7 @@ def test_a_unary_reply_that_finds_no_window_waits_whole() -> None:
     machine = server(peer_settings=setting(4, 3))
     machine.receive(b"".join(headers(stream_id, END_HEADERS | END_STREAM) for stream_id in (1, 3, 5)))
     for stream_id in (1, 3, 5):
-        machine.send_unary_reply(stream_id, RESPONSE, b"answer", TRAILERS)
+        machine.send_unary_replies([stream_id], RESPONSE, [b"answer"], TRAILERS)
     assert bodies(machine.output()) == {1: b"ans", 3: b"ans", 5: b"ans"}
     machine.receive(frame(WINDOW_UPDATE, 0, 5, word(3)))
     sent = parse(machine.output())

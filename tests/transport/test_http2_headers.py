@@ -141,6 +141,26 @@ def test_an_indexed_block_is_the_same_tuple_until_the_table_changes() -> None:
     assert decode(decoder, raw) != first
 
 
+def test_a_block_with_a_literal_is_the_same_tuple_when_it_comes_twice_in_a_row() -> None:
+    decoder = Decoder(65_536)
+    timed, other = b"\x00\x0cgrpc-timeout\x025S", b"\x00\x0cgrpc-timeout\x024S"
+    first = decode(decoder, timed)
+    assert decode(decoder, other) == ((b"grpc-timeout", b"4S"),)
+    assert decode(decoder, timed) is not first
+    second = decode(decoder, timed)
+    assert decode(decoder, other) != second
+    assert decode(decoder, timed) is second
+    decode(decoder, LibraryEncoder().encode(((b"new", b"entry"),)))
+    assert decode(decoder, timed) == second and decode(decoder, timed) is not second
+
+
+def test_a_block_with_a_secret_is_not_kept() -> None:
+    decoder = Decoder(65_536)
+    secret = b"\x10\x05token\x01x"
+    assert len({id(headers) for headers in [decode(decoder, secret) for _ in range(3)]}) == 3
+    assert not decoder.blocks and not decoder._last
+
+
 def test_an_entry_larger_than_the_table_empties_it() -> None:
     decoder = Decoder(65_536)
     decoder.decode(LibraryEncoder().encode(REQUEST))

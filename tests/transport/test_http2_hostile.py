@@ -359,7 +359,7 @@ def test_cancelled_calls_among_finished_ones_are_no_flood() -> None:
     machine = server()
     for stream_id in range(1, 12_001, 4):
         machine.receive(headers(stream_id, END_HEADERS | END_STREAM) + headers(stream_id + 2))
-        machine.send_unary_reply(stream_id, RESPONSE, b"x", TRAILERS)
+        machine.send_unary_replies([stream_id], RESPONSE, [b"x"], TRAILERS)
         machine.receive(frame(RST_STREAM, 0, stream_id + 2, word(8)))
         machine.output()
     assert machine.closed is None
@@ -522,7 +522,7 @@ def test_a_peer_that_asks_again_and_again_without_reading_holds_no_dead_streams(
     machine.send_data(1, bytes(65_535), False)  # the connection's window is used up
     for stream_id in range(3, 1003, 2):
         machine.receive(headers(stream_id, END_HEADERS | END_STREAM))
-        machine.send_unary_reply(stream_id, RESPONSE, bytes(100), TRAILERS)
+        machine.send_unary_replies([stream_id], RESPONSE, [bytes(100)], TRAILERS)
         machine.receive(frame(RST_STREAM, 0, stream_id, word(8)))
         machine.output()
     assert machine.pending() == 0 and not machine._ready and list(machine._streams) == [1]
@@ -549,7 +549,7 @@ def test_no_frames_raise_out_of_the_machine(pieces: list[bytes], as_client: bool
     for piece in pieces:
         for event in machine.receive(piece):
             if isinstance(event, HeadersReceived) and answering and not as_client:
-                machine.send_unary_reply(event.stream_id, RESPONSE, bytes(40_000), TRAILERS)
+                machine.send_unary_replies([event.stream_id], RESPONSE, [bytes(40_000)], TRAILERS)
         parse(machine.output())
         assert machine.pending() == sum(stream.queued for stream in machine._streams.values())
 

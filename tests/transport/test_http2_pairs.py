@@ -20,8 +20,8 @@ from quorate.transport.http2 import (
     Headers,
     HeadersReceived,
     Limits,
-    ReplyReceived,
-    RequestReceived,
+    RepliesReceived,
+    RequestsReceived,
     StreamReset,
     TooManyStreamsError,
 )
@@ -73,18 +73,17 @@ class Side:
 
 def parts_of(event: Event) -> list[Event]:
     """What a machine tells that does not tell of calls that came in one piece."""
-    if isinstance(event, RequestReceived):
-        return [
-            HeadersReceived(event.stream_id, event.headers, False),
-            DataReceived(event.stream_id, event.data, True),
-        ]
-    if isinstance(event, ReplyReceived):
-        return [
-            HeadersReceived(event.stream_id, event.headers, False),
-            DataReceived(event.stream_id, event.data, False),
-            HeadersReceived(event.stream_id, event.trailers, True),
-        ]
-    return [event]
+    parts: list[Event] = []
+    if isinstance(event, RequestsReceived):
+        for stream_id, body in zip(event.stream_ids, event.bodies, strict=True):
+            parts += [HeadersReceived(stream_id, event.headers, False), DataReceived(stream_id, body, True)]
+    elif isinstance(event, RepliesReceived):
+        for stream_id, body in zip(event.stream_ids, event.bodies, strict=True):
+            parts += [HeadersReceived(stream_id, event.headers, False), DataReceived(stream_id, body, False)]
+            parts.append(HeadersReceived(stream_id, event.trailers, True))
+    else:
+        parts.append(event)
+    return parts
 
 
 @pytest.mark.parametrize("seed", range(30))
@@ -112,7 +111,7 @@ def test_everything_said_is_heard(seed: int) -> None:
             for stream_id in [found for found in right.ended - answered - right.reset if rng.random() < 0.7]:
                 answered.add(stream_id)
                 right.said[stream_id] = rng.randbytes(rng.choice([0, 5, 300, 20_000, 90_000]))
-                right.machine.send_unary_reply(stream_id, RESPONSE, right.said[stream_id], TRAILERS)
+                right.machine.send_unary_replies([stream_id], RESPONSE, [right.said[stream_id]], TRAILERS)
         elif step == 2 and opened and rng.random() < 0.2:
             victim = rng.choice(opened)
             left.machine.reset_stream(victim, ErrorCode.CANCEL)
@@ -126,7 +125,7 @@ def test_everything_said_is_heard(seed: int) -> None:
         for stream_id in right.ended - answered - right.reset:
             answered.add(stream_id)
             right.said[stream_id] = b"late"
-            right.machine.send_unary_reply(stream_id, RESPONSE, b"late", TRAILERS)
+            right.machine.send_unary_replies([stream_id], RESPONSE, [b"late"], TRAILERS)
         left.acknowledge()
         right.acknowledge()
         forth, back = left.machine.output(), right.machine.output()
@@ -190,7 +189,7 @@ def test_calls_in_one_piece_are_told_as_their_parts_would_be(seed: int, limits: 
                 return
             client._out.append(trouble)
             if answers:
-                server.send_unary_reply(stream_id - 2, RESPONSE, said, TRAILERS) if stream_id > 1 else None
+                server.send_unary_replies([stream_id - 2], RESPONSE, [said], TRAILERS) if stream_id > 1 else None
         for talker, hearer in ((0, 1), (1, 0)):
             data = plain[talker].output()
             assert whole[talker].output() == data
@@ -216,7 +215,7 @@ def test_a_talk_of_many_calls_settles_at_a_few_bytes_of_headers() -> None:
         left.send_data(stream_id, b"q", True)
         question = left.output()
         right.receive(question)
-        right.send_unary_reply(stream_id, RESPONSE, b"a", TRAILERS)
+        right.send_unary_replies([stream_id], RESPONSE, [b"a"], TRAILERS)
         answer = right.output()
         left.receive(answer)
         if n > 2:

@@ -198,6 +198,11 @@ class Agreement:
         finally:
             self.proposals.take(data)
 
+    def is_fresh(self) -> bool:
+        """Whether local state is known to hold everything acknowledged before."""
+        index = index_at_hand(self.node.raft)
+        return index is not None and self.applied_index >= index and not self._stopping
+
     def read_barrier(self) -> asyncio.Future[None] | None:
         """Await it, and local state holds everything acknowledged before; None when it does already.
 
@@ -205,10 +210,7 @@ class Agreement:
         """
         if self._stopping:
             raise errors.Stopped()
-        index = index_at_hand(self.node.raft)
-        if index is not None and self.applied_index >= index:
-            return None
-        return self.reads.barrier()
+        return None if self.is_fresh() else self.reads.barrier()
 
     async def catch_up(self, timeout: float) -> None:
         """Return once everything committed by now is applied. Raises TimeoutWaitApplied."""

@@ -88,18 +88,38 @@ def run_range(view: View, request: rpc.RangeRequest | PlainGet, *, counted: bool
 
 
 def parse_range(body: bytes) -> rpc.RangeRequest | PlainGet:
-    """The request in `body`; read by hand where it is a plain get, which is by far the commonest of all.
+    """The request in `body`; read by hand where it is a plain get, which is by far the commonest of all. Raises
+    DecodeError."""
+    get = _plain_get(body)
+    return rpc.RangeRequest.FromString(body) if get is None else PlainGet(*get)
+
+
+def _plain_get(body: bytes) -> tuple[bytes, bool] | None:
+    """Key and `serializable` of a plain get, else None.
 
     Field 1 is the key, field 7 `serializable`; a key of up to 127 bytes has a length of one byte (proto3, in which what
-    has its default is left out). Raises DecodeError.
+    has its default is left out).
     """
     size = len(body)
     if size > 2 and body[0] == 0x0A and 0 < (length := body[1]) < 128:
         if length == size - 2:
-            return PlainGet(body[2:], False)
+            return body[2:], False
         if length == size - 4 and body.endswith(b"\x38\x01"):
-            return PlainGet(body[2:-2], True)
-    return rpc.RangeRequest.FromString(body)
+            return body[2:-2], True
+    return None
+
+
+def parse_gets(bodies: Sequence[bytes]) -> tuple[list[bytes], bool] | None:
+    """The keys of plain gets, and whether all of them are serializable; None when not all are plain gets."""
+    keys = []
+    serializable = 0
+    for body in bodies:
+        get = _plain_get(body)
+        if get is None:
+            return None
+        keys.append(get[0])
+        serializable += get[1]
+    return keys, serializable == len(keys)
 
 
 def _filters(request: rpc.RangeRequest) -> bool:

@@ -12,10 +12,10 @@ from quorate.api.pb import kv_pb2, rpc_pb2
 from quorate.api.plain_put import PlainPut
 from quorate.auth import NOBODY
 from quorate.server import Server
-from quorate.transport.grpc import Context, Status, Stream
+from quorate.transport.grpc import Context, Status, Stream, Together
 from quorate.txn import check
 from quorate.txn.execute import read_txn
-from quorate.txn.ranges import PlainGet, Ranged, run_range
+from quorate.txn.ranges import PlainGet, Ranged, parse_gets, run_range
 from quorate.txn.tree import Txn
 from quorate.v3rpc.door import Door
 
@@ -70,6 +70,26 @@ class KV:
         if took > self._slow.limit:
             self._slow.range(request, took)
         return self._header(ranged.revision) + body
+
+    def gets(self, bodies: list[bytes], context: Context) -> Together | None:
+        """Plain gets that came together; None when one of them is something else, or has to show who calls."""
+        gets = parse_gets(bodies)
+        if gets is None or self._auth.enabled:
+            return None
+        keys, serializable = gets
+        return self._gets(keys) if serializable or self._server.is_fresh() else self._gets_behind(keys)
+
+    async def _gets_behind(self, keys: list[bytes]) -> list[bytes]:
+        barrier = self._server.read_barrier()
+        if barrier is not None:
+            await barrier
+        if self._auth.enabled:
+            raise errors.AuthOldRevision()
+        return self._gets(keys)
+
+    def _gets(self, keys: list[bytes]) -> list[bytes]:
+        header = self._header()
+        return [header if row is None else header + encode.get_body(row) for row in self._store.get_all(keys)]
 
     async def put(self, received: tuple[rpc_pb2.PutRequest | PlainPut, bytes], context: Context) -> bytes:
         request, body = received

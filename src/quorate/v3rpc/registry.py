@@ -13,7 +13,7 @@ from quorate.api import errors
 from quorate.api.pb import election_pb2, health_pb2, lock_pb2, rpc_pb2
 from quorate.api.plain_put import parse_put
 from quorate.server import Server
-from quorate.transport.grpc import Bidi, Context, Metadata, Method, ServerStreaming, Stream, Unary
+from quorate.transport.grpc import Bidi, Context, Metadata, Method, ServerStreaming, Stream, Together, Unary
 from quorate.txn.ranges import PlainGet, parse_range
 from quorate.txn.tree import parse_txn
 from quorate.v3rpc.auth import Auth
@@ -58,7 +58,9 @@ def build_methods(server: Server, versions: ClientVersions | None = None) -> Map
         return Unary(lambda body: (parse(body), body), rules.guard(handle))
 
     methods: dict[str, Method] = {
-        "/etcdserverpb.KV/Range": Unary(parse_range, rules.guard(kv.range, _is_serializable)),
+        "/etcdserverpb.KV/Range": Unary(
+            parse_range, rules.guard(kv.range, _is_serializable), rules.guard_together(kv.gets)
+        ),
         "/etcdserverpb.KV/Put": write(parse_put, kv.put),
         "/etcdserverpb.KV/DeleteRange": write(rpc_pb2.DeleteRangeRequest.FromString, kv.delete_range),
         "/etcdserverpb.KV/Txn": write(parse_txn, kv.txn),
@@ -173,6 +175,25 @@ class _Rules:
                 judged = self.check_caller(metadata)
             judged[1].unary += 1
             return handle(request, context)
+
+        return guarded
+
+    def guard_together(
+        self, handle: Callable[[list[bytes], Context], Together | None]
+    ) -> Callable[[list[bytes], Context], Together | None]:
+        """`handle` for calls whose metadata is known to be harmless; a member that does not serve every call judges
+        each by itself."""
+        cluster, harmless = self._cluster, self._harmless
+
+        def guarded(bodies: list[bytes], context: Context) -> Together | None:
+            metadata = context.metadata
+            judged = harmless.get(id(metadata))
+            if judged is None or judged[0] is not metadata or cluster.is_restricted:
+                return None
+            answer = handle(bodies, context)
+            if answer is not None:
+                judged[1].unary += len(bodies)
+            return answer
 
         return guarded
 

@@ -24,7 +24,7 @@ from quorate.transport.http2 import (
     Headers,
     HeadersReceived,
     Limits,
-    ReplyReceived,
+    RepliesReceived,
     SettingsReceived,
     StreamReset,
     TooManyStreamsError,
@@ -146,16 +146,16 @@ class Wire(asyncio.Protocol):
         bodies = self._bodies
         self._dirty = True  # what the callers send on is written below
         for event in self._machine.receive(data):
-            if type(event) is ReplyReceived:
-                stream_id, _, body, trailers = event
-                call = calls.pop(stream_id, None)
-                if call is not None:
-                    if is_whole(body, MAX_MESSAGE):
-                        call.message(body[PREFIX_SIZE:])
-                    else:
-                        self._feed(stream_id, call, body)
-                        bodies.pop(stream_id, None)
-                    self._end(call, trailers)
+            if type(event) is RepliesReceived:
+                for stream_id, body in zip(event.stream_ids, event.bodies, strict=True):
+                    call = calls.pop(stream_id, None)
+                    if call is not None:
+                        if is_whole(body, MAX_MESSAGE):
+                            call.message(body[PREFIX_SIZE:])
+                        else:
+                            self._feed(stream_id, call, body)
+                            bodies.pop(stream_id, None)
+                        self._end(call, event.trailers)
             elif type(event) is DataReceived:
                 stream_id, body, _ = event
                 call = calls.get(stream_id)

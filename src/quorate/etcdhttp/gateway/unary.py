@@ -11,9 +11,9 @@ from quorate.api.errors import Code
 from quorate.etcdhttp.gateway.status import to_status
 from quorate.transport.grpc import Context, Message, Status, Unary
 from quorate.transport.grpc.status import CANCELLED_TEXT, deadline_exceeded
+from quorate.transport.grpc.steps import stop
 from quorate.transport.grpc.stream import parse
 from quorate.transport.grpc.tally import MethodTally
-from quorate.transport.grpc.unary import stop
 
 
 async def call_unary(method: Unary, body: bytes, context: Context, tally: MethodTally) -> bytes:

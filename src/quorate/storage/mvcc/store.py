@@ -149,6 +149,16 @@ class Store:
         stamp = self.index.latest(key)
         return self.rows.get(KEY, row_key(stamp)) if stamp else None
 
+    def get_all(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        """The same for several keys."""
+        self.counts.ranges += len(keys)
+        stamps = [self.index.latest(key) for key in keys]
+        rows: list[bytes] = self.rows.get_many(KEY, [row_key(stamp) for stamp in stamps if stamp])
+        if len(rows) == len(keys):
+            return list(rows)
+        found = iter(rows)
+        return [next(found) if stamp else None for stamp in stamps]
+
     def write(self) -> WriteTxn:
         """A write transaction, for use in a `with` statement; the only one at that time."""
         assert not self._writing, "a write transaction is open, or failed halfway"

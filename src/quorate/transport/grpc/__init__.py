@@ -76,6 +76,7 @@ _ROOMS = {
     "ServerStreaming": "methods",
     "Status": "status",
     "Stream": "stream",
+    "Together": "methods",
     "Unary": "methods",
     "unix_socket": "channel",
 }

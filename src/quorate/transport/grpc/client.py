@@ -24,7 +24,7 @@ from quorate.transport.http2 import (
     Headers,
     HeadersReceived,
     Limits,
-    ReplyReceived,
+    RepliesReceived,
     SettingsReceived,
     StreamReset,
     StreamWindow,
@@ -142,20 +142,21 @@ class ClientConnection(Edge):
         self._heard = self.loop.time()
         calls = self._calls
         for event in self.machine.receive(data):
-            if type(event) is ReplyReceived:
-                stream_id, headers, body, trailers = event
-                call = calls.get(stream_id)
-                if (
-                    type(call) is UnaryExchange
-                    and headers is self._plain_head
-                    and trailers is self._ok_trailers
-                    and call.answer(body)
-                ):
-                    del calls[stream_id]
-                    if self._slots:
-                        self._free_slot()
-                elif call is not None:
-                    self._on_reply(stream_id, call, headers, body, trailers)
+            if type(event) is RepliesReceived:
+                headers, trailers, stream_ids, bodies = event
+                for stream_id, body in zip(stream_ids, bodies, strict=True):
+                    call = calls.get(stream_id)
+                    if (
+                        type(call) is UnaryExchange
+                        and headers is self._plain_head
+                        and trailers is self._ok_trailers
+                        and call.answer(body)
+                    ):
+                        del calls[stream_id]
+                        if self._slots:
+                            self._free_slot()
+                    elif call is not None:
+                        self._on_reply(stream_id, call, headers, body, trailers)
             elif type(event) is HeadersReceived:
                 stream_id, headers, end_stream = event
                 call = calls.get(stream_id)

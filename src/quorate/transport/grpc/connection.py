@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, cast
 
 from quorate.api.errors import Code
+from quorate.transport.grpc.alike import AlikeCall, run_together
 from quorate.transport.grpc.answer import answer_of
 from quorate.transport.grpc.edge import Edge
 from quorate.transport.grpc.framing import PREFIX_SIZE, frame_gzip, is_whole, pack_prefix
@@ -37,7 +38,7 @@ from quorate.transport.http2 import (
     HeadersReceived,
     PingAcked,
     PingReceived,
-    RequestReceived,
+    RequestsReceived,
     SettingsReceived,
     StreamReset,
     StreamWindow,
@@ -67,13 +68,14 @@ class ServerConnection(Edge):
         self.peer = ""
         self.police = PingPolice(limits.min_ping_interval, limits.permit_idle_pings)
         self._server = server
+        self._run = self._run_timed if server.timed else self._run_at_once
         self.slow_call = server.slow_call
         self._web = web
         self._on_close = on_close
         self._heads: HeadBook = cast(HeadBook, None)
         self._waiting: dict[int, Opening] = {}
         """Unary calls whose message has not come yet, within one read."""
-        self._calls: dict[int, UnaryCall | Stream | WebCall] = {}
+        self._calls: dict[int, UnaryCall | AlikeCall | Stream | WebCall] = {}
         self._unsent = Unsent(machine, self.loop, limits.window_stall_timeout, self.wake)
         self._heard = self.loop.time()
         self._heartbeat: Heartbeat | None = None
@@ -81,7 +83,6 @@ class ServerConnection(Edge):
         self._timers: list[asyncio.TimerHandle] = []
         self._preface_timer: asyncio.TimerHandle | None = None
         self._whole_limit = limits.max_receive_message + PREFIX_SIZE
-        self._held = False
         self._draining = False
         self._leaving = False
         """The final GOAWAY is out: close when nothing is left to answer."""
@@ -123,26 +124,16 @@ class ServerConnection(Edge):
         self._heard = self.loop.time()
         self.dirty = True  # what can be answered at once is written when all of it is answered
         waiting = self._waiting
-        known_heads = self._heads.by_identity
-        run = self._run_timed if self._server.timed else self._run_at_once
         for event in self.machine.receive(data):
-            if type(event) is RequestReceived:
-                stream_id, headers, body = event
-                known = known_heads.get(id(headers)) or self._heads.open(headers, self._heard)
-                room = self.machine.pending() <= self.limits.max_unsent
-                if known.unary and room and is_whole(body, self._whole_limit):
-                    self._last_stream = stream_id
-                    run(stream_id, known, body)
-                else:
-                    self._on_headers(stream_id, headers, False)
-                    self._on_data(stream_id, body, True)
+            if type(event) is RequestsReceived:
+                self._on_requests(*event)
             elif type(event) is DataReceived:
                 stream_id, body, end_stream = event
                 opening = waiting.pop(stream_id, None)
                 if opening is None:
                     self._on_data(stream_id, body, end_stream)
                 elif end_stream and is_whole(body, self._whole_limit):
-                    run(stream_id, opening, body)
+                    self._run(stream_id, opening, body)
                 else:
                     self._open_call(stream_id, opening).feed(body, end_stream)
             elif type(event) is HeadersReceived:
@@ -154,14 +145,8 @@ class ServerConnection(Edge):
                 self._open_call(stream_id, opening)
             waiting.clear()
         if self._full:
-            self._hold_reading()
+            self.hold_reading(self.limits.max_unwritten)
         self.flush()
-
-    def resume_writing(self) -> None:
-        super().resume_writing()
-        if self._held:
-            self._held = False
-            self.transport.resume_reading()
 
     def flush(self) -> None:
         super().flush()
@@ -205,17 +190,23 @@ class ServerConnection(Edge):
             except Exception as error:
                 self.fail_call(stream_id, head, error, True)
                 return
+        self.reply_all((stream_id,), head, (body,))
+
+    def reply_all(self, stream_ids: Sequence[int], head: Head, bodies: Sequence[bytes]) -> None:
+        """The same for calls that are answered together."""
         if head.gzip:
-            self.machine.send_unary_reply(stream_id, GZIP_RESPONSE_HEADERS, frame_gzip(body), OK_TRAILERS)
+            framed = [frame_gzip(body) for body in bodies]
+            self.machine.send_unary_replies(stream_ids, GZIP_RESPONSE_HEADERS, framed, OK_TRAILERS)
         else:
-            framed = pack_prefix(0, len(body)) + body
-            self.machine.send_unary_reply(stream_id, RESPONSE_HEADERS, framed, OK_TRAILERS)
+            framed = [pack_prefix(0, len(body)) + body for body in bodies]
+            self.machine.send_unary_replies(stream_ids, RESPONSE_HEADERS, framed, OK_TRAILERS)
         tally = head.tally
-        tally.succeeded += 1
-        tally.sent_bytes += len(body)
+        tally.succeeded += len(bodies)
+        tally.sent_bytes += sum(map(len, bodies))
         self.police.forgiven = True
         if self.machine.pending():
-            self._unsent.watch(stream_id)
+            for stream_id in stream_ids:
+                self._unsent.watch(stream_id)
         if not self.dirty:
             self.wake()
 
@@ -244,15 +235,31 @@ class ServerConnection(Edge):
         self._calls.pop(stream_id, None)
         self._end(stream_id, peer_ended)
 
+    def under_way(self, stream_id: int, call: AlikeCall) -> None:
+        """A call could not be answered in the turn it came in."""
+        self._calls[stream_id] = call
+
     def finished(self, stream_id: int) -> None:
         """A unary call that was under way has its reply."""
         del self._calls[stream_id]
 
-    def _hold_reading(self) -> None:
-        """Do not read a peer that asks faster than it takes the answers."""
-        if not self._held and self.backlog > self.limits.max_unwritten:
-            self._held = True
-            self.transport.pause_reading()
+    def _on_requests(self, headers: Headers, stream_ids: list[int], bodies: list[bytes]) -> None:
+        """Calls that look alike, each with all of its request."""
+        opening = self._heads.by_identity.get(id(headers)) or self._heads.open(headers, self._heard)
+        if not opening.unary or self.machine.pending() > self.limits.max_unsent:
+            for stream_id, body in zip(stream_ids, bodies, strict=True):
+                self._on_headers(stream_id, headers, False)
+                self._on_data(stream_id, body, True)
+            return
+        self._last_stream = stream_ids[-1]
+        limit = self._whole_limit
+        if len(stream_ids) > 1 and run_together(self, opening, stream_ids, bodies, limit):
+            return
+        for stream_id, body in zip(stream_ids, bodies, strict=True):
+            if is_whole(body, limit):
+                self._run(stream_id, opening, body)
+            else:
+                self._open_call(stream_id, opening).feed(body, True)
 
     def _on_headers(self, stream_id: int, headers: Headers, end_stream: bool) -> None:
         if stream_id <= self._last_stream:

@@ -48,6 +48,7 @@ class Edge(asyncio.Protocol):
         self.transport: asyncio.Transport = cast(asyncio.Transport, None)
         self.connected = False
         self._full = False
+        self._held = False
         self._unflushed = 0
         self._stall_timeout = stall_timeout
         self._stall: StallWatch = cast(StallWatch, None)
@@ -96,6 +97,12 @@ class Edge(asyncio.Protocol):
         """Bytes that wait for the socket; 0 while it takes what it is given."""
         return self.transport.get_write_buffer_size() if self._full else 0
 
+    def hold_reading(self, most: int) -> None:
+        """Do not read a peer that asks faster than it takes the answers, so that more than `most` bytes wait."""
+        if not self._held and self.backlog > most:
+            self._held = True
+            self.transport.pause_reading()
+
     def pause_writing(self) -> None:
         self._full = True
         self._stall.start()
@@ -103,5 +110,8 @@ class Edge(asyncio.Protocol):
     def resume_writing(self) -> None:
         self._full = False
         self._stall.stop()
+        if self._held:
+            self._held = False
+            self.transport.resume_reading()
         for outlet in list(self.undrained.values()):
             outlet.check_drained()

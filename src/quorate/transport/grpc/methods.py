@@ -27,6 +27,7 @@ class Message(Protocol):
 
 Reply = bytes | Message
 Parse = Callable[[bytes], Any]
+Together = list[bytes] | Coroutine[Any, Any, list[bytes]]
 
 
 class Context:
@@ -52,10 +53,15 @@ class Context:
 @dataclass(frozen=True, slots=True)
 class Unary:
     """One message in, one out. `handle(request, context)` is the reply, or a coroutine that returns it: who need not
-    wait need not be a coroutine."""
+    wait need not be a coroutine.
+
+    `together(bodies, context)` answers calls that look alike and came together, from the bytes of their requests: the
+    replies in order, or a coroutine that returns them, or None to have each call handled by itself.
+    """
 
     parse: Parse
     handle: Callable[[Any, Context], Reply | Coroutine[Any, Any, Reply]]
+    together: Callable[[list[bytes], Context], Together | None] | None = None
 
 
 @dataclass(frozen=True, slots=True)

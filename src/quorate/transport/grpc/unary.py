@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Coroutine
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, cast
@@ -13,26 +12,20 @@ from quorate.transport.grpc.framing import MessageReader
 from quorate.transport.grpc.heads import Head
 from quorate.transport.grpc.methods import Context, Reply
 from quorate.transport.grpc.status import Status, deadline_exceeded
+from quorate.transport.grpc.steps import Steps
 
 if TYPE_CHECKING:
     from quorate.transport.grpc.connection import ServerConnection
 
-_log = logging.getLogger(__name__)
 
-
-class UnaryCall:
-    """First collects the request, then steps the handler's coroutine whenever the future it waits for is done.
-
-    No task: a task and its wake-up cost more than the rest of a small call.
-    """
+class UnaryCall(Steps):
+    """First collects the request, then steps the handler's coroutine."""
 
     __slots__ = (
         "_begun",
         "_clock",
         "_connection",
         "_context",
-        "_coroutine",
-        "_future",
         "_head",
         "_peer_ended",
         "_reader",
@@ -42,6 +35,7 @@ class UnaryCall:
     )
 
     def __init__(self, connection: ServerConnection, stream_id: int, head: Head, context: Context) -> None:
+        super().__init__(connection.loop)
         self._begun = connection.loop.time()
         self._clock = 0.0 if head.tally.seconds is None else head.tally.begun()
         self._connection = connection
@@ -49,8 +43,6 @@ class UnaryCall:
         self._context = context
         self._reader: MessageReader | None = None
         self._request: bytes | None = None
-        self._coroutine: Coroutine[Any, Any, Reply] | None = None
-        self._future: asyncio.Future[Any] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._peer_ended = False
         self.stream_id = stream_id
@@ -104,39 +96,12 @@ class UnaryCall:
         self._coroutine = answer if isinstance(answer, CoroutineType) else _return(cast(Reply, answer))
         self._step()
 
-    def _step(self, _: object = None) -> None:
-        coroutine = self._coroutine
-        if coroutine is None:
-            return
-        self._future = None
-        try:
-            awaited = coroutine.send(None)
-        except StopIteration as done:
-            self._coroutine = None
-            if self._timer is not None:
-                self._timer.cancel()
-            self._connection.finished(self.stream_id)
-            self._ended()
-            self._connection.reply(self.stream_id, self._head, done.value)
-        except (KeyboardInterrupt, SystemExit):
-            raise
-        except BaseException as error:
-            self._coroutine = None
-            self.fail(error)
-        else:
-            self._wait(awaited)
-
-    def _wait(self, awaited: Any) -> None:
-        """Step on when `awaited` is done. What a coroutine yields is a future, or None to let others go first."""
-        if awaited is None:
-            self._connection.loop.call_soon(self._step)
-            return
-        if not getattr(awaited, "_asyncio_future_blocking", False):
-            self.fail(RuntimeError(f"a unary handler may wait for asyncio futures only, not for {awaited!r}"))
-            return
-        awaited._asyncio_future_blocking = False
-        self._future = awaited
-        awaited.add_done_callback(self._step)
+    def _returned(self, value: Reply) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._connection.finished(self.stream_id)
+        self._ended()
+        self._connection.reply(self.stream_id, self._head, value)
 
     def _ended(self) -> None:
         """The call has its answer: how long it took."""
@@ -150,30 +115,11 @@ class UnaryCall:
         self.fail(deadline_exceeded())
 
     def _close(self) -> None:
-        """End before there is a reply: forget the timer and stop the coroutine where it waits.
-
-        The future it waited for may have others waiting and is left alone, unlike a task would do.
-        """
+        """End before there is a reply."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if self._future is not None:
-            self._future.remove_done_callback(self._step)
-            self._future = None
-        coroutine, self._coroutine = self._coroutine, None
-        if coroutine is not None:
-            stop(coroutine)
-
-
-def stop(coroutine: Coroutine[Any, Any, Any]) -> None:
-    """Throw CancelledError into a waiting coroutine. One that goes on waiting is closed."""
-    try:
-        coroutine.throw(asyncio.CancelledError())
-        coroutine.close()
-    except (StopIteration, asyncio.CancelledError):
-        pass
-    except Exception:
-        _log.exception("a cancelled handler failed")
+        self._stop()
 
 
 async def _return(reply: Reply) -> Reply:

@@ -7,7 +7,7 @@ clocks, TLS and what a request means: gRPC is the room next door.
             receive(bytes) -> [events]                      output() -> bytes
 socket ──────────────► Connection ── HeadersReceived ──► edge ── send_headers … ──► Connection ───────► socket
                         Receiver  ── DataReceived                send_data           Sender
-                        Decoder                                  send_unary_reply    Encoder
+                        Decoder                                  send_unary_replies  Encoder
 ```
 
 The edge's part, which needs a clock or a socket:
@@ -20,11 +20,11 @@ The edge's part, which needs a clock or a socket:
 - give `pending()` a time: DATA behind windows that the peer never opens waits for ever (up to `Limits.max_pending`).
 - judge `PingReceived` by the clock (gRPC's `too_many_pings`), and answer with `go_away`.
 
-Most unary calls come in one piece. An edge that wants to hear of them so makes its machine `whole`: RequestReceived
-and ReplyReceived then stand for the two and three events of such a call, and `send_unary_request` is the client's
-`send_unary_reply`.
+Most unary calls come in one piece. An edge that wants to hear of them so makes its machine `whole`: RequestsReceived
+and RepliesReceived then stand for the two and three events of each such call, all in one where calls with the same
+headers follow each other, and `send_unary_request` is the client's `send_unary_replies`.
 
-Header tuples are identities: keep the tuples that you send often (`send_unary_reply` is at full speed from their
+Header tuples are identities: keep the tuples that you send often (`send_unary_replies` is at full speed from their
 third use on), and expect the same tuple for a block that the peer repeats.
 
 Faults of the peer are answered with the code the RFC names: a stream error with RST_STREAM (`StreamReset`, not
@@ -51,8 +51,8 @@ from quorate.transport.http2.events import (
     HeadersReceived,
     PingAcked,
     PingReceived,
-    ReplyReceived,
-    RequestReceived,
+    RepliesReceived,
+    RequestsReceived,
     SettingsReceived,
     StreamReset,
     StreamWindow,
@@ -77,8 +77,8 @@ __all__ = [
     "PingReceived",
     "ProtocolError",
     "RemoteProtocolError",
-    "ReplyReceived",
-    "RequestReceived",
+    "RepliesReceived",
+    "RequestsReceived",
     "SettingsReceived",
     "StreamReset",
     "StreamWindow",

@@ -93,7 +93,7 @@ class Connection(WholeCalls):
         streams = self._streams
         blocks = self._decoder.blocks
         append = self._events.append
-        take = (self._take_reply if self._client else self._take_request) if self._whole else None
+        take = (self._take_replies if self._client else self._take_requests) if self._whole else None
         while pos + 9 <= end:
             head, flags, stream_id = _unpack(data, pos)
             length = head >> 8
@@ -129,7 +129,7 @@ class Connection(WholeCalls):
             elif kind == HEADERS and flags == END_HEADERS and take is not None and self._assembly is None:
                 block = blocks.get(data[start:after])
                 if block is not None:
-                    whole = take(data, after, stream_id, block)
+                    whole = take(data, start, after, stream_id, block)
                     if whole:
                         pos = whole
                         continue

@@ -1,8 +1,10 @@
 """Header blocks in (RFC 7541).
 
 A block made only of indexed fields is kept by its bytes until the dynamic table changes: a client that repeats its
-header list costs one dict lookup per request. (The decoder of the `hpack` library takes 18 µs for the block of a client
-that sets a new deadline with every call, this one a third of that.)
+header list costs one dict lookup per request. Literals hardly ever repeat, as a deadline that counts down, or always
+do, as one that is given anew to every call: then two such blocks follow each other, and the second is kept. (The
+decoder of the `hpack` library takes 18 µs for the block of a client that sets a new deadline with every call, this one
+a third of that.)
 """
 
 from __future__ import annotations
@@ -30,13 +32,17 @@ _STATIC_SIZE = len(_STATIC) - 1
 #: Octets after the prefix of an integer: enough for any 32-bit number (RFC 7541 §5.1 lets us stop there).
 _INTEGER_OCTETS = 5
 
+#: How a block's fields came: all of them indexed; some as literals; some so that they must not be met again.
+_INDEXED, _LITERAL, _ONCE = 0, 1, 2
+
 
 class Decoder:
     """One direction's decoding context. After an exception it is unusable, as the connection is."""
 
     def __init__(self, max_header_list: int) -> None:
-        #: Blocks of indexed fields only, valid as long as the dynamic table stands. Read by the fast path.
+        #: Blocks that leave the dynamic table alone, valid as long as it stands. Read by the fast path.
         self.blocks: dict[bytes, Block] = {}
+        self._last = b""
         self._max_header_list = max_header_list
         self._table: list[Entry] = []  # oldest first
         self._table_size = 0
@@ -51,25 +57,26 @@ class Decoder:
         if block is not None:
             return block
         try:
-            block, indexed_only = self._parse(raw)
+            block, kept = self._parse(raw)
         except IndexError as error:
             raise _bad_block() from error
         if block is None:
             return None
-        if indexed_only and len(raw) <= CACHED_BLOCK_BYTES:
+        if (kept == _INDEXED or (kept == _LITERAL and raw == self._last)) and len(raw) <= CACHED_BLOCK_BYTES:
             if len(self.blocks) >= CACHED_BLOCKS:
                 self.blocks.clear()
             self.blocks[raw] = block
+        self._last = raw if kept == _LITERAL else b""
         return block
 
-    def _parse(self, raw: bytes) -> tuple[Block | None, bool]:
-        """The block (None when too large), and whether all its fields were indexed.
+    def _parse(self, raw: bytes) -> tuple[Block | None, int]:
+        """The block (None when too large), and what speaks against keeping it: _INDEXED, _LITERAL or _ONCE.
 
         IndexError when it is cut short or names an entry that no table has.
         """
         fields: list[Field] = []
         budget = self._max_header_list
-        indexed_only = True
+        kept = _INDEXED
         union = 0
         regular = False
         table = self._table
@@ -92,10 +99,10 @@ class Decoder:
                 if fields or budget < 0:
                     raise _bad_block()
                 pos = self._resize(raw, pos)
-                indexed_only = False
+                kept |= _ONCE
                 continue
-            else:  # §6.2 literal
-                indexed_only = False
+            else:  # §6.2 literal: with indexing it changes the table; what must never be indexed is a secret
+                kept |= _ONCE if octet & 0x50 else _LITERAL
                 (field, judged, size), pos = self._literal(raw, pos, octet)
             budget -= size
             if budget < 0:
@@ -108,7 +115,7 @@ class Decoder:
                 judged = BAD  # RFC 9113 §8.3: before all regular fields, and none twice
             union |= judged
             fields.append(field)
-        return (judge(fields, union) if budget >= 0 else None), indexed_only
+        return (judge(fields, union) if budget >= 0 else None), kept
 
     def _literal(self, raw: bytes, pos: int, octet: int) -> tuple[Entry, int]:
         """RFC 7541 §6.2: with indexing (§6.2.1), without, or never (§6.2.2, §6.2.3)."""

@@ -23,21 +23,22 @@ class DataReceived(NamedTuple):
     end_stream: bool
 
 
-class RequestReceived(NamedTuple):
-    """Server, if asked for: HEADERS and the one DATA frame that ends the request, come in one piece."""
+class RequestsReceived(NamedTuple):
+    """Server, if asked for: requests with the same headers, come one after the other and each in one piece, HEADERS
+    and the one DATA frame that ends it."""
 
-    stream_id: int
     headers: Headers
-    data: bytes
+    stream_ids: list[int]
+    bodies: list[bytes]
 
 
-class ReplyReceived(NamedTuple):
-    """Client, if asked for: a response of one DATA frame, with its trailers, come in one piece."""
+class RepliesReceived(NamedTuple):
+    """Client, if asked for: the same of responses of one DATA frame each, with their trailers."""
 
-    stream_id: int
     headers: Headers
-    data: bytes
     trailers: Headers
+    stream_ids: list[int]
+    bodies: list[bytes]
 
 
 class StreamReset(NamedTuple):
@@ -91,8 +92,8 @@ class ConnectionClosed(NamedTuple):
 Event: TypeAlias = (
     HeadersReceived
     | DataReceived
-    | RequestReceived
-    | ReplyReceived
+    | RequestsReceived
+    | RepliesReceived
     | StreamReset
     | StreamWindow
     | PingReceived

@@ -39,6 +39,9 @@ ENCODER_TABLE_SIZE = 4096
 CACHED_BLOCKS = 256
 CACHED_BLOCK_BYTES = 256
 
+#: Calls told in one event: so many are answered before the edge looks again how much of that has left.
+MAX_ALIKE = 32
+
 #: Header tuples kept encoded.
 CACHED_HEADERS = 256
 

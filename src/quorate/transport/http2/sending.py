@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict, deque
+from collections.abc import Sequence
 
 from quorate.transport.http2 import frames
 from quorate.transport.http2.encoder import Encoder
@@ -114,36 +115,40 @@ class Sender:
         else:
             self._enqueue(stream, data, end_stream)
 
-    def send_unary_reply(self, stream_id: int, headers: Headers, data: bytes, trailers: Headers) -> None:
-        """Response headers, one message and trailers in one go: the hot path of a server."""
-        stream = self._streams.get(stream_id)
-        blocks = self._encoder.blocks
-        first = blocks.get(id(headers))
-        last = blocks.get(id(trailers))
-        size = len(data)
-        if (
-            stream is None
-            or first is None
-            or last is None
-            or stream.local
-            or size > self._frame_limit
-            or size > self._send_window
-            or size > self._initial_window + stream.credit
-        ):
-            self.send_headers(stream_id, headers, False)
-            self.send_data(stream_id, data, False)
-            self.send_headers(stream_id, trailers, True)
-            return
-        self._send_window -= size
-        word = stream_id.to_bytes(4, "big")
-        data_head = (size << 16).to_bytes(5, "big")
-        self._out += (first[1], word, first[3], data_head, word, data, last[2], word, last[3])
-        stream.credit -= size
-        stream.local = ENDED
-        if stream.remote == ENDED:
-            del self._streams[stream_id]
-            if self._wasted:
-                self._wasted -= 1
+    def send_unary_replies(
+        self, stream_ids: Sequence[int], headers: Headers, bodies: Sequence[bytes], trailers: Headers
+    ) -> None:
+        """Response headers, one message and trailers in one go, for calls that are answered together: the hot path
+        of a server."""
+        blocks, streams = self._encoder.blocks, self._streams
+        for stream_id, data in zip(stream_ids, bodies, strict=True):
+            stream = streams.get(stream_id)
+            first = blocks.get(id(headers))
+            last = blocks.get(id(trailers))
+            size = len(data)
+            if (
+                stream is None
+                or first is None
+                or last is None
+                or stream.local
+                or size > self._frame_limit
+                or size > self._send_window
+                or size > self._initial_window + stream.credit
+            ):
+                self.send_headers(stream_id, headers, False)
+                self.send_data(stream_id, data, False)
+                self.send_headers(stream_id, trailers, True)
+                continue
+            self._send_window -= size
+            word = stream_id.to_bytes(4, "big")
+            data_head = (size << 16).to_bytes(5, "big")
+            self._out += (first[1], word, first[3], data_head, word, data, last[2], word, last[3])
+            stream.credit -= size
+            stream.local = ENDED
+            if stream.remote == ENDED:
+                del streams[stream_id]
+                if self._wasted:
+                    self._wasted -= 1
 
     # -- for the receiving half ----------------------------------------------------------------------------------
 
