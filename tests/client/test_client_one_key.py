@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from quorate.api.pb import kv_pb2
 from quorate.api.pb import rpc_pb2 as pb
-from quorate.client.one_key import OneKey, read_answer
+from quorate.client.one_key import encode_get, read_answer
 from quorate.client.results import to_get
 
 KEYS = st.one_of(st.binary(max_size=5), st.sampled_from([b"k" * 127, b"k" * 128, b"k" * 20_000]))
@@ -27,7 +27,7 @@ KVS = st.builds(
 @given(KEYS, st.booleans())
 def test_the_request_is_the_message(key: bytes, serializable: bool) -> None:
     message = pb.RangeRequest(key=key, serializable=serializable)
-    assert pb.RangeRequest.FromString(OneKey(key, serializable).SerializeToString()) == message
+    assert pb.RangeRequest.FromString(encode_get(key, serializable)) == message
 
 
 @given(HEADERS, st.lists(KVS, max_size=2), st.booleans(), st.integers(0, 300))

@@ -15,8 +15,8 @@ from quorate.client.admin import AuthAdmin, ClusterAdmin, Maintenance
 from quorate.client.endpoints import Endpoint, parse_endpoints
 from quorate.client.errors import error_of
 from quorate.client.leases import Keeper, Lease, lease_info
-from quorate.client.methods import RANGE_STREAM
-from quorate.client.one_key import OneKey
+from quorate.client.methods import GET_ONE, RANGE_STREAM
+from quorate.client.one_key import encode_get
 from quorate.client.ops import Key, Sort
 from quorate.client.results import (
     DeleteResult,
@@ -139,8 +139,8 @@ class Client:
         others = limit or revision or min_mod_revision or max_mod_revision or min_create_revision or max_create_revision
         given = range_end is not None or prefix or sort or descending or keys_only or count_only or others
         if not given and type(self._wire) is Wire:  # the recipes' wires look into their requests
-            one = OneKey(ops.to_bytes(key), serializable)
-            found: GetResult = await self._wire.call(one, timeout=timeout, retry=retry)
+            body = encode_get(ops.to_bytes(key), serializable)
+            found: GetResult = await self._wire.ask(GET_ONE, body, timeout, retry)
             return found
         request = ops.get(
             key,

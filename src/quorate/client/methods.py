@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from quorate.api.pb import rpc_pb2 as pb
-from quorate.client.one_key import OneKey, read_answer
+from quorate.client.one_key import read_answer
 
 WATCH = "/etcdserverpb.Watch/Watch"
 KEEP_ALIVE = "/etcdserverpb.Lease/LeaseKeepAlive"
@@ -70,7 +70,8 @@ METHODS: dict[type[Any], Method] = {
     for service, name, request, answer in table
 }
 """By the class of the request."""
-METHODS[OneKey] = Method("/etcdserverpb.KV/Range", read_answer, True)
+GET_ONE = Method("/etcdserverpb.KV/Range", read_answer, True)
+"""A get of one key, by hand."""
 
 
 def repeatable(request: Any) -> bool:

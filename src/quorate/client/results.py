@@ -234,20 +234,36 @@ class AuthStatus:
     auth_revision: int
 
 
+_new, _new_tuple = object.__new__, tuple.__new__
+_set_header, _set_kvs, _set_more, _set_count = (
+    vars(GetResult)[name].__set__ for name in ("header", "kvs", "more", "count")
+)
+
+
 def to_header(header: Any) -> Header:
     return Header(header.cluster_id, header.member_id, header.revision, header.raft_term)
 
 
 def to_kv(kv: Any) -> KeyValue:
-    return KeyValue(kv.key, kv.value, kv.create_revision, kv.mod_revision, kv.version, kv.lease)
+    return _new_tuple(KeyValue, (kv.key, kv.value, kv.create_revision, kv.mod_revision, kv.version, kv.lease))
 
 
 def to_kvs(kvs: Iterable[Any]) -> tuple[KeyValue, ...]:
     return tuple([to_kv(kv) for kv in kvs])
 
 
+def make_get(header: Header, kvs: tuple[KeyValue, ...], more: bool, count: int) -> GetResult:
+    """What the class makes, in half the time: a frozen class finds each of its slots by name."""
+    made = _new(GetResult)
+    _set_header(made, header)
+    _set_kvs(made, kvs)
+    _set_more(made, more)
+    _set_count(made, count)
+    return made
+
+
 def to_get(answer: Any) -> GetResult:
-    return GetResult(to_header(answer.header), to_kvs(answer.kvs), answer.more, answer.count)
+    return make_get(to_header(answer.header), to_kvs(answer.kvs), answer.more, answer.count)
 
 
 def to_put(answer: Any) -> PutResult:

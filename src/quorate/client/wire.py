@@ -1,6 +1,6 @@
 """From a request to an answer, over several members: whom to ask, with which token, and when to ask again.
 
-    call ──► the next member that is not left alone ──► answer
+    ask ──► the next member that is not left alone ──► answer
                   │ failed: leave it alone for a while, the longer the oftener ──► `retry.cause_of`: again, or raise
 
 Belongs to the event loop of its first call. Constructing does no I/O.
@@ -9,7 +9,7 @@ Belongs to the event loop of its first call. Constructing does no I/O.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from random import Random
 from typing import Any, NamedTuple
 
@@ -18,7 +18,7 @@ from quorate.api.errors import Code, EtcdError
 from quorate.api.pb import rpc_pb2 as pb
 from quorate.client.endpoints import Endpoint
 from quorate.client.errors import Closed, DeadlineExceeded, error_of
-from quorate.client.methods import METHODS, repeatable
+from quorate.client.methods import METHODS, Method, repeatable
 from quorate.client.retry import Cause, Retry, cause_of
 from quorate.transport.grpc import Channel, ClientStream, Status
 from quorate.transport.grpc.client import Refused
@@ -93,14 +93,26 @@ class Wire:
         """The member at an endpoint, as `endpoints` has it."""
         return next((end for end in self._ends if str(end.endpoint) == endpoint), None)
 
-    async def call(
+    def call(
         self, request: Any, *, timeout: float | None = None, retry: Retry | None = None, at: End | None = None
-    ) -> Any:
+    ) -> Coroutine[Any, Any, Any]:
         """The answer of the next member, or of that one. Raises EtcdError."""
         method = METHODS[type(request)]
-        body = request.SerializeToString()
+        return self.ask(method, request.SerializeToString(), timeout, retry, at, request)
+
+    async def ask(
+        self,
+        method: Method,
+        body: bytes,
+        timeout: float | None = None,
+        retry: Retry | None = None,
+        at: End | None = None,
+        request: Any = None,
+    ) -> Any:
+        """The same for a request whose bytes are there; the message itself tells whether it may be made twice where
+        the method does not."""
         seconds = self.timeout if timeout is None else timeout
-        begun = self.loop.time()
+        begun = (self._loop or self.loop).time()
         end = at or self.pick()
         token = self._token
         if token is None:
@@ -123,16 +135,24 @@ class Wire:
                 except Refused:
                     answer = await channel.unary(method.path, body, timeout=limit, metadata=token)
         except Status as status:
-            return await self._call_again(request, body, status, end, begun + seconds, policy, at)
+            may_repeat = method.repeatable or (request is not None and repeatable(request))
+            return await self._ask_again(method, body, may_repeat, status, end, begun + seconds, policy, at)
         if end.failures:
             end.failures = 0
         return method.decode(answer)
 
-    async def _call_again(
-        self, request: Any, body: bytes, status: Status, end: End, deadline: float, policy: Retry, at: End | None
+    async def _ask_again(
+        self,
+        method: Method,
+        body: bytes,
+        may_repeat: bool,
+        status: Status,
+        end: End,
+        deadline: float,
+        policy: Retry,
+        at: End | None,
     ) -> Any:
         """Go on after a first try that ended with `status`."""
-        method, may_repeat = METHODS[type(request)], repeatable(request)
         tries, logins = 1, 0
         while True:
             cause = cause_of(status)

@@ -144,14 +144,10 @@ class ClientConnection(Edge):
         for event in self.machine.receive(data):
             if type(event) is RepliesReceived:
                 headers, trailers, stream_ids, bodies = event
+                plain = headers is self._plain_head and trailers is self._ok_trailers
                 for stream_id, body in zip(stream_ids, bodies, strict=True):
                     call = calls.get(stream_id)
-                    if (
-                        type(call) is UnaryExchange
-                        and headers is self._plain_head
-                        and trailers is self._ok_trailers
-                        and call.answer(body)
-                    ):
+                    if plain and type(call) is UnaryExchange and call.answer(body):
                         del calls[stream_id]
                         if self._slots:
                             self._free_slot()

@@ -39,7 +39,7 @@ LINGER = 1.0
 HEAD_CACHE = 64
 """Decoded heads remembered on one connection, by the identity of their header block."""
 
-BURST_CALLS = 16
+BURST_CALLS = 32
 """Unary calls of one turn after which a connection writes: the server works on them while the next ones are made."""
 
 SWEEP_PAUSE = 0.005
