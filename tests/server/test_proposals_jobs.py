@@ -51,6 +51,31 @@ async def test_only_what_waited_its_time_expires() -> None:
         await future
 
 
+async def test_results_that_are_waited_for_together_keep_their_order() -> None:
+    proposals = Proposals(asyncio.get_running_loop(), 7.0)
+    answer = proposals.add_all([b"a", b"b"], "put", [1, 2]).answer
+    first, second = proposals.take(b"a"), proposals.take(b"b")
+    assert first is not None and second is not None and (first.request, second.request) == (1, 2)
+    failed = errors.LeaseNotFound()
+    second.resolve(failed)
+    second.resolve(DONE)
+    assert not answer.done()
+    first.resolve(DONE)
+    assert await answer == [DONE, failed]
+
+
+async def test_proposals_waited_for_together_expire_and_are_given_up_together() -> None:
+    loop = asyncio.get_running_loop()
+    proposals = Proposals(loop, 7.0)
+    answer = proposals.add_all([b"a", b"b"], "put", [1, 2]).answer
+    assert proposals.pending == 2
+    proposals.expire(loop.time() + 7.1, lambda data, proposal: errors.Timeout())
+    assert [type(result) for result in await answer] == [errors.Timeout, errors.Timeout]
+    assert (proposals.failed, len(proposals)) == (2, 0)
+    proposals.given_up(proposals.add_all([b"c", b"d"], "put", [1, 2]).answer, 2)
+    assert (proposals.failed, proposals.pending, len(proposals)) == (4, 0, 2)
+
+
 async def test_jobs_run_one_after_the_other_and_give_their_result() -> None:
     failures: list[BaseException] = []
     jobs = Jobs(asyncio.get_running_loop(), failures.append)

@@ -151,6 +151,22 @@ class Agreement:
             self.proposals.given_up(answer)
             raise
 
+    async def propose_all(
+        self, kind: str, requests: Sequence[Message | PlainPut | Txn], bodies: Sequence[bytes], caller: Caller = NOBODY
+    ) -> list[Applied | errors.EtcdError]:
+        """As `propose`, for requests that came together; what became of each.
+
+        Raises Stopped, TooManyRequests, RequestTooLarge, and then none of them is proposed.
+        """
+        data = [self._entry_data(kind, body, caller) for body in bodies]
+        answer = self.proposals.add_all(data, kind, requests, caller).answer
+        self.raft.propose(*data)
+        try:
+            return await answer
+        except asyncio.CancelledError:
+            self.proposals.given_up(answer, len(data))
+            raise
+
     async def propose_leading(self, kind: str, request: Message, caller: Caller = NOBODY) -> Applied:
         """As `propose`, but never by way of another leader: for what only the one who leads may decide.
 

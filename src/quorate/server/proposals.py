@@ -7,7 +7,7 @@ entry comes back committed there is nothing to parse.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from quorate.api.errors import EtcdError
@@ -21,7 +21,7 @@ class Proposal:
 
     __slots__ = ("answer", "caller", "kind", "made_at", "request")
 
-    def __init__(self, kind: str, request: Any, caller: Caller, made_at: float, answer: Answer[Applied]) -> None:
+    def __init__(self, kind: str, request: Any, caller: Caller, made_at: float, answer: Answer[Any]) -> None:
         self.kind = kind
         self.request = request
         self.caller = caller
@@ -34,6 +34,39 @@ class Proposal:
             self.answer.resolve(None, result)
         else:
             self.answer.resolve(result)
+
+
+class Results:
+    """Those of proposals that are waited for together; `answer` has them when the last one has come."""
+
+    __slots__ = ("_left", "_results", "answer")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, size: int) -> None:
+        self._left = size
+        self._results: list[Any] = [None] * size
+        self.answer: Answer[list[Applied | EtcdError]] = Answer(loop)
+
+    def set(self, place: int, result: Applied | EtcdError) -> None:
+        """The first one counts."""
+        if self._results[place] is None:
+            self._results[place] = result
+            self._left -= 1
+            if not self._left:
+                self.answer.resolve(self._results)
+
+
+class Share(Proposal):
+    """One of several that are waited for together."""
+
+    __slots__ = ("_place", "_results")
+
+    def __init__(self, kind: str, request: Any, caller: Caller, made_at: float, results: Results, place: int) -> None:
+        super().__init__(kind, request, caller, made_at, results.answer)
+        self._results = results
+        self._place = place
+
+    def resolve(self, result: Applied | EtcdError) -> None:
+        self._results.set(self._place, result)
 
 
 class Proposals:
@@ -56,10 +89,10 @@ class Proposals:
         """Proposals whose callers wait."""
         return sum(not proposal.answer.done() for proposal in self._waiting.values())
 
-    def given_up(self, answer: Answer[Applied]) -> None:
-        """Whoever waited for an answer does so no more. The entry may be applied all the same."""
+    def given_up(self, answer: Answer[Any], count: int = 1) -> None:
+        """Whoever waited for an answer does so no more. The entry, or `count` of them, may be applied all the same."""
         answer.cancel()
-        self.failed += 1
+        self.failed += count
 
     def add(
         self, data: bytes, kind: str, request: Any, caller: Caller = NOBODY, *, patient: bool = False
@@ -69,6 +102,14 @@ class Proposals:
         kept = self._patient if patient else self._waiting
         kept[data] = Proposal(kind, request, caller, self._loop.time(), answer)
         return answer
+
+    def add_all(self, data: Sequence[bytes], kind: str, requests: Sequence[Any], caller: Caller = NOBODY) -> Results:
+        """The same for several, whose results are waited for together."""
+        results = Results(self._loop, len(data))
+        now = self._loop.time()
+        for place, (each, request) in enumerate(zip(data, requests, strict=True)):
+            self._waiting[each] = Share(kind, request, caller, now, results, place)
+        return results
 
     def take(self, data: bytes) -> Proposal | None:
         """The proposal that is now applied, if it is one of this member."""

@@ -101,9 +101,9 @@ class RaftLoop:
         self._unsaved: HardState | None = None
         """A commit index that is not on disk: it need not be durable (Raft thesis §3.8), so it is not worth a write."""
 
-    def propose(self, data: bytes) -> None:
+    def propose(self, *data: bytes) -> None:
         """Have `data` proposed in the next turn, with everything else that came in."""
-        self._proposed.append(data)
+        self._proposed += data
         self.poke()
 
     def propose_now(self, data: bytes) -> None:

@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Coroutine
+from collections.abc import Awaitable, Coroutine, Sequence
 from typing import Any
+
+from google.protobuf.message import DecodeError
 
 from quorate.api import encode, errors
 from quorate.api.errors import Code
 from quorate.api.pb import kv_pb2, rpc_pb2
-from quorate.api.plain_put import PlainPut
+from quorate.api.plain_put import PlainPut, parse_put
+from quorate.apply import Applied, cost_of
 from quorate.auth import NOBODY
 from quorate.server import Server
-from quorate.transport.grpc import Context, Status, Stream, Together
+from quorate.transport.grpc import Context, Outcome, Status, Stream, Together
 from quorate.txn import check
 from quorate.txn.execute import read_txn
 from quorate.txn.ranges import PlainGet, Ranged, parse_gets, run_range
-from quorate.txn.tree import Txn
+from quorate.txn.tree import Txn, parse_txn
 from quorate.v3rpc.door import Door
 
 FIRST_CHUNK_KEYS = 10
 """Keys in the first message of a RangeStream, before the sizes of its messages are known."""
+ENTRY_OVERHEAD = 64
+"""Bytes that an entry has at most beside a request of nobody in particular."""
+
+Write = rpc_pb2.PutRequest | PlainPut | Txn
 
 
 class KV:
@@ -37,7 +44,7 @@ class KV:
         self._header = server.header
         self._slow = server.slow
         self._max_ops = server.config.max_txn_ops
-        self._chunk_bytes = server.config.max_request_bytes
+        self._max_bytes = server.config.max_request_bytes
 
     def range(self, request: rpc_pb2.RangeRequest | PlainGet, context: Context) -> bytes | Coroutine[Any, Any, bytes]:
         if not isinstance(request, PlainGet):
@@ -99,6 +106,40 @@ class KV:
         caller = await self._door.find(context) if self._auth.enabled else NOBODY
         applied = await self._server.propose("put", request, body, caller)
         return self._header(applied.revision) + applied.body
+
+    def puts(self, bodies: list[bytes], context: Context) -> Together | None:
+        """Puts that came together; None when one of them is not in order, and each is to hear what is wrong with it."""
+        try:
+            requests = [parse_put(body) for body in bodies]
+            for request in requests:
+                if not isinstance(request, PlainPut):
+                    check.check_put(request)
+        except (DecodeError, errors.EtcdError):
+            return None
+        return self._writes("put", requests, bodies)
+
+    def txns(self, bodies: list[bytes], context: Context) -> Together | None:
+        """Txns that write and came together; the same."""
+        try:
+            requests = [parse_txn(body) for body in bodies]
+            for request in requests:
+                check.check_txn(request, self._max_ops)
+        except (DecodeError, errors.EtcdError):
+            return None
+        if any(request.is_read_only for request in requests):
+            return None
+        return self._writes("txn", requests, bodies)
+
+    def _writes(self, kind: str, requests: Sequence[Write], bodies: list[bytes]) -> Together | None:
+        fits = self._server.quota.fits(sum(map(cost_of, requests)))
+        if not fits or self._auth.enabled or max(map(len, bodies)) > self._max_bytes - ENTRY_OVERHEAD:
+            return None
+        return self._write_all(kind, requests, bodies)
+
+    async def _write_all(self, kind: str, requests: Sequence[Write], bodies: list[bytes]) -> Sequence[Outcome]:
+        results = await self._server.propose_all(kind, requests, bodies)
+        header = self._header
+        return [header(result.revision) + result.body if isinstance(result, Applied) else result for result in results]
 
     async def delete_range(self, received: tuple[rpc_pb2.DeleteRangeRequest, bytes], context: Context) -> bytes:
         request, body = received
@@ -174,7 +215,7 @@ class KV:
             stream.send(encode.field(b"\x0a", body))
             left -= len(ranged.kvs) if left else 0
             chunk.key = _key_of(ranged.kvs[-1]) + b"\0"
-            size = _next_size(size, len(body), self._chunk_bytes)
+            size = _next_size(size, len(body), self._max_bytes)
             await stream.drain()
 
     def _last_message(self, ranged: Ranged) -> bytes:

@@ -36,6 +36,7 @@ MAX_HARMLESS = 1024
 
 Judged = tuple[Metadata, Calls]
 """Metadata and where its calls are counted."""
+Alike = Callable[[list[bytes], Context], Together | None]
 UnaryHandler = Callable[[Any, Context], bytes | Coroutine[Any, Any, bytes]]
 
 
@@ -53,17 +54,18 @@ def build_methods(server: Server, versions: ClientVersions | None = None) -> Map
         """A handler that waits for more than plain futures, so that it needs a task."""
         return Unary(request.FromString, rules.guard(_in_task(handle)))
 
-    def write(parse: Callable[[bytes], Any], handle: UnaryHandler) -> Unary:
+    def write(parse: Callable[[bytes], Any], handle: UnaryHandler, together: Alike | None = None) -> Unary:
         """A handler that wants the bytes of its request as well."""
-        return Unary(lambda body: (parse(body), body), rules.guard(handle))
+        alike = None if together is None else rules.guard_together(together)
+        return Unary(lambda body: (parse(body), body), rules.guard(handle), alike)
 
     methods: dict[str, Method] = {
         "/etcdserverpb.KV/Range": Unary(
             parse_range, rules.guard(kv.range, _is_serializable), rules.guard_together(kv.gets)
         ),
-        "/etcdserverpb.KV/Put": write(parse_put, kv.put),
+        "/etcdserverpb.KV/Put": write(parse_put, kv.put, kv.puts),
         "/etcdserverpb.KV/DeleteRange": write(rpc_pb2.DeleteRangeRequest.FromString, kv.delete_range),
-        "/etcdserverpb.KV/Txn": write(parse_txn, kv.txn),
+        "/etcdserverpb.KV/Txn": write(parse_txn, kv.txn, kv.txns),
         "/etcdserverpb.KV/Compact": unary(rpc_pb2.CompactionRequest, kv.compact),
         "/etcdserverpb.KV/RangeStream": ServerStreaming(
             rpc_pb2.RangeRequest.FromString, rules.guard_stream(kv.range_stream)
@@ -178,9 +180,7 @@ class _Rules:
 
         return guarded
 
-    def guard_together(
-        self, handle: Callable[[list[bytes], Context], Together | None]
-    ) -> Callable[[list[bytes], Context], Together | None]:
+    def guard_together(self, handle: Alike) -> Alike:
         """`handle` for calls whose metadata is known to be harmless; a member that does not serve every call judges
         each by itself."""
         cluster, harmless = self._cluster, self._harmless

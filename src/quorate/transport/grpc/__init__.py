@@ -70,6 +70,7 @@ _ROOMS = {
     "Message": "methods",
     "Metadata": "metadata",
     "Method": "methods",
+    "Outcome": "methods",
     "Reply": "methods",
     "ServerConnection": "connection",
     "ServerLimits": "limits",

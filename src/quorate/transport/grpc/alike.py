@@ -8,14 +8,15 @@ same header block, bodies whole ──► method.together(bodies) ─┬─► t
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
+from itertools import compress
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, cast
 
 from quorate.api.errors import Code
 from quorate.transport.grpc.framing import PREFIX_SIZE, is_whole
 from quorate.transport.grpc.heads import Head, Opening
-from quorate.transport.grpc.methods import Unary
+from quorate.transport.grpc.methods import Outcome, Unary
 from quorate.transport.grpc.status import deadline_exceeded
 from quorate.transport.grpc.steps import Steps
 
@@ -51,11 +52,21 @@ def run_together(
     if isinstance(answer, CoroutineType):
         AlikeCalls(connection, opening, stream_ids, begun).follow(answer)
         return True
-    connection.reply_all(stream_ids, head, cast(list[bytes], answer))
+    _answer(connection, head, stream_ids, cast(Sequence[Outcome], answer))
     if begun:
         for _ in stream_ids:
             tally.took(begun)
     return True
+
+
+def _answer(connection: ServerConnection, head: Head, stream_ids: list[int], outcomes: Sequence[Outcome]) -> None:
+    if set(map(type, outcomes)) != {bytes}:
+        failed = [isinstance(outcome, Exception) for outcome in outcomes]
+        for stream_id, outcome in compress(zip(stream_ids, outcomes, strict=True), failed):
+            connection.fail_call(stream_id, head, cast(Exception, outcome), True)
+        good = [not one for one in failed]
+        stream_ids, outcomes = list(compress(stream_ids, good)), list(compress(outcomes, good))
+    connection.reply_all(stream_ids, head, cast(Sequence[bytes], outcomes))
 
 
 class AlikeCalls(Steps):
@@ -73,7 +84,7 @@ class AlikeCalls(Steps):
         self._waiting = set(stream_ids)
         self._timer: asyncio.TimerHandle | None = None
 
-    def follow(self, coroutine: Coroutine[Any, Any, list[bytes]]) -> None:
+    def follow(self, coroutine: Coroutine[Any, Any, Sequence[Outcome]]) -> None:
         """Run the coroutine; most wait once."""
         self._coroutine = coroutine
         for stream_id in self._stream_ids:
@@ -97,15 +108,13 @@ class AlikeCalls(Steps):
         for stream_id in self._ended():
             self._connection.fail_call(stream_id, cast(Head, self._opening.head), error, True)
 
-    def _returned(self, value: list[bytes]) -> None:
+    def _returned(self, value: Sequence[Outcome]) -> None:
         stream_ids = self._ended()
         if len(stream_ids) < len(value):
-            value = [
-                reply for stream_id, reply in zip(self._stream_ids, value, strict=True) if stream_id in self._waiting
-            ]
+            value = list(compress(value, [stream_id in self._waiting for stream_id in self._stream_ids]))
         for stream_id in stream_ids:
             self._connection.finished(stream_id)
-        self._connection.reply_all(stream_ids, cast(Head, self._opening.head), value)
+        _answer(self._connection, cast(Head, self._opening.head), stream_ids, value)
 
     def _ended(self) -> list[int]:
         """The streams of those who still wait, and have their answer now."""

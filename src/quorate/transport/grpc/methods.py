@@ -9,7 +9,7 @@ it may wait for nothing more. Streaming handlers run in a task and may wait for 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -27,7 +27,9 @@ class Message(Protocol):
 
 Reply = bytes | Message
 Parse = Callable[[bytes], Any]
-Together = list[bytes] | Coroutine[Any, Any, list[bytes]]
+Outcome = bytes | Exception
+"""Of one of several calls: its reply, or what it failed with."""
+Together = Sequence[Outcome] | Coroutine[Any, Any, Sequence[Outcome]]
 
 
 class Context:
@@ -55,8 +57,8 @@ class Unary:
     """One message in, one out. `handle(request, context)` is the reply, or a coroutine that returns it: who need not
     wait need not be a coroutine.
 
-    `together(bodies, context)` answers calls that look alike and came together, from the bytes of their requests: the
-    replies in order, or a coroutine that returns them, or None to have each call handled by itself.
+    `together(bodies, context)` answers calls that look alike and came together, from the bytes of their requests: their
+    outcomes in order, or a coroutine that returns them, or None to have each call handled by itself.
     """
 
     parse: Parse
