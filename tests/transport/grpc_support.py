@@ -72,6 +72,7 @@ class Service:
             PREFIX + "Flood": ServerStreaming(text, self.flood),
             PREFIX + "Sum": Bidi(text, self.sum),
             PREFIX + "Chat": Bidi(text, self.chat),
+            PREFIX + "Ask": Bidi(text, self.chat, self.ask, self.ask_all),
             PREFIX + "Hang": Bidi(text, self.hang),
         }
 
@@ -176,6 +177,15 @@ class Service:
         while (message := await stream.receive()) is not None:
             total += int(message)
         stream.send(b"%d" % total)
+
+    def ask(self, request: bytes, stream: Stream) -> bytes | None:
+        """Answers at once, unless it is asked to wait."""
+        if request == b"bad":
+            raise EmptyKey
+        return None if request.startswith(b"wait") else b"at once " + request
+
+    def ask_all(self, requests: list[bytes], context: Context) -> list[bytes] | None:
+        return None if b"wait" in requests else [b"all " + request for request in requests]
 
     async def chat(self, stream: Stream) -> None:
         self.contexts.append(stream.context)

@@ -1,4 +1,4 @@
-"""Gets, puts and txns that come in one read are answered together, as each would be by itself."""
+"""Gets, puts, txns and renewals that come in one read are answered together, as each would be by itself."""
 
 from __future__ import annotations
 
@@ -17,8 +17,10 @@ from quorate.api.pb import rpc_pb2
 from quorate.server import Server
 from quorate.transport.grpc import Context, Status
 from quorate.v3rpc.kv import KV
+from quorate.v3rpc.lease import Lease
 
 RANGE, PUT, TXN = "/etcdserverpb.KV/Range", "/etcdserverpb.KV/Put", "/etcdserverpb.KV/Txn"
+KEEP_ALIVE = "/etcdserverpb.Lease/LeaseKeepAlive"
 KEYS = [b"a", b"b", b"not there", b"deleted", b"a"]
 
 
@@ -28,15 +30,15 @@ def together(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     sizes: list[int] = []
 
     def watched(plain: Any) -> Any:
-        def together(kv: KV, bodies: list[bytes], context: Context) -> object:
-            answer = plain(kv, bodies, context)
+        def together(room: object, bodies: list[bytes], context: Context) -> object:
+            answer = plain(room, bodies, context)
             sizes.append(len(bodies) if answer is not None else 0)
             return answer
 
         return together
 
-    for name in ("gets", "puts", "txns"):
-        monkeypatch.setattr(KV, name, watched(getattr(KV, name)))
+    for room, name in ((KV, "gets"), (KV, "puts"), (KV, "txns"), (Lease, "keep_alive_together")):
+        monkeypatch.setattr(room, name, watched(getattr(room, name)))
     return sizes
 
 
@@ -225,3 +227,41 @@ async def test_writes_whose_callers_have_all_gone_are_made_all_the_same(together
     raft._poked = False
     await caller.call("KV/Put", key=b"c")
     assert (await caller.call("KV/Range", key=b"a", range_end=b"c")).count == 2
+
+
+async def renew_all(caller: Caller, *leases: int) -> list[int]:
+    """TTLs, each asked for on a stream of its own, all at a time."""
+    bodies = await ask_all(caller, KEEP_ALIVE, [rpc_pb2.LeaseKeepAliveRequest(ID=lease) for lease in leases])
+    answers = [rpc_pb2.LeaseKeepAliveResponse.FromString(body) for body in bodies if isinstance(body, bytes)]
+    assert [answer.ID for answer in answers] == list(leases)
+    return [answer.TTL for answer in answers]
+
+
+async def test_renewals_on_a_stream_each_are_answered_together(together: list[int], caller: Caller) -> None:
+    await caller.grant(7, ttl=60)
+    await caller.grant(8, ttl=90)
+    [renewed] = [lease for lease in caller.server.lessor.leases() if lease.id == 8]
+    before = renewed.expiry
+    assert await renew_all(caller, 7, 8, 8) == [60, 90, 90]
+    assert together == [3] and renewed.expiry > before
+
+
+async def test_a_lease_that_is_gone_is_told_by_the_handler(together: list[int], caller: Caller) -> None:
+    await caller.grant(7)
+    assert await renew_all(caller, 7, 99) == [60, 0]
+    assert together == [0]
+
+
+async def test_a_leader_that_is_not_confirmed_renews_nothing_at_once(
+    caller: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await caller.grant(7)
+    leases = caller.server.leases
+    assert leases.renew_at_once(7) == 60
+    monkeypatch.setattr(leases, "_confirmed_at", float("-inf"))
+    monkeypatch.setattr(Server, "is_fresh", lambda server: False)
+    assert leases.renew_at_once(7) is None
+    monkeypatch.undo()
+    assert leases.renew_at_once(7) == 60
+    monkeypatch.setattr(Server, "is_leader", property(lambda server: False))
+    assert leases.renew_at_once(7) is None

@@ -112,6 +112,16 @@ class LeaseKeeper:
             else:
                 return lessor.renew(lease_id, self._loop.time())
 
+    def renew_at_once(self, lease_id: int) -> int | None:
+        """Renew by this member's clock, where it leads for sure and there is nothing to wait for; else None."""
+        server, now = self._server, self._loop.time()
+        if not self._is_confirmed(now, self._fresh_seconds):
+            if not server.is_leader or not server.is_fresh():
+                return None
+            self._confirmed_term, self._confirmed_at = server.term, now
+        ttl = self._renew_at_once(lease_id, now) if server.lessor.exists(lease_id) else peer_calls.ALONE
+        return None if ttl == peer_calls.ALONE else ttl
+
     async def renew_all_here(self, lease_ids: Sequence[int]) -> list[int]:
         """Renew what can be renewed at once: for each its TTL, 0 if it is gone, or ALONE.
 
@@ -148,7 +158,7 @@ class LeaseKeeper:
         """
         server = self._server
         now = self._loop.time()
-        if server.is_leader and server.term == self._confirmed_term and now - self._confirmed_at < seconds:
+        if self._is_confirmed(now, seconds):
             return
         barrier = server.read_barrier()
         while server.is_leader and barrier is not None and not barrier.done():
@@ -158,6 +168,10 @@ class LeaseKeeper:
         if not server.is_leader:
             raise errors.NotPrimaryLessor()
         self._confirmed_term, self._confirmed_at = server.term, now
+
+    def _is_confirmed(self, now: float, seconds: float) -> bool:
+        server = self._server
+        return server.is_leader and server.term == self._confirmed_term and now - self._confirmed_at < seconds
 
     async def _revoked(self, lease_id: int, deadline: float) -> None:
         """Return when the revocation of an expired lease has ended, well or not. Raises Timeout."""

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from google.protobuf.message import DecodeError
+
 from quorate.api import errors
 from quorate.api.pb import rpc_pb2
 from quorate.server import Server
@@ -43,8 +47,27 @@ class Lease:
                 ttl = await self._server.leases.renew(request.ID)
             except errors.LeaseNotFound:
                 ttl = 0
-            stream.send(header + rpc_pb2.LeaseKeepAliveResponse(ID=request.ID, TTL=ttl).SerializeToString())
+            stream.send(header + _renewed(request.ID, ttl))
             await stream.drain()
+
+    def keep_alive_at_once(self, request: rpc_pb2.LeaseKeepAliveRequest, stream: Stream) -> bytes | None:
+        """The answer to one renewal that this member can make by itself and now, else None."""
+        if self._auth.enabled:
+            return None
+        ttl = self._server.leases.renew_at_once(request.ID)
+        return None if ttl is None else self._header(0) + _renewed(request.ID, ttl)
+
+    def keep_alive_together(self, bodies: list[bytes], context: Context) -> Sequence[bytes] | None:
+        """The same for renewals on a stream each that came together; None when it cannot answer all of them."""
+        renew = self._server.leases.renew_at_once
+        try:
+            ids = [rpc_pb2.LeaseKeepAliveRequest.FromString(body).ID for body in bodies]
+        except DecodeError:
+            return None
+        ttls = [] if self._auth.enabled else [renew(lease_id) for lease_id in ids]
+        header = self._header(0)
+        answers = [header + _renewed(id_, ttl) for id_, ttl in zip(ids, ttls, strict=False) if ttl is not None]
+        return answers if len(answers) == len(ids) else None
 
     async def _check_renewal(self, lease_id: int, context: Context) -> None:
         """Raises UserEmpty, PermissionDenied, AuthOldRevision, InvalidAuthToken, TimeoutWaitApplied."""
@@ -75,3 +98,7 @@ class Lease:
                 self._door.guard.check_lease_read(lease_id, caller)
         reply = rpc_pb2.LeaseLeasesResponse(leases=[rpc_pb2.LeaseStatus(ID=lease_id) for lease_id in ids])
         return self._header(0) + reply.SerializeToString()
+
+
+def _renewed(lease_id: int, ttl: int) -> bytes:
+    return rpc_pb2.LeaseKeepAliveResponse(ID=lease_id, TTL=ttl).SerializeToString()

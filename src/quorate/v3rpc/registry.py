@@ -74,7 +74,10 @@ def build_methods(server: Server, versions: ClientVersions | None = None) -> Map
         "/etcdserverpb.Lease/LeaseGrant": unary(rpc_pb2.LeaseGrantRequest, lease.grant),
         "/etcdserverpb.Lease/LeaseRevoke": unary(rpc_pb2.LeaseRevokeRequest, lease.revoke),
         "/etcdserverpb.Lease/LeaseKeepAlive": Bidi(
-            rpc_pb2.LeaseKeepAliveRequest.FromString, rules.guard_bidi(lease.keep_alive)
+            rpc_pb2.LeaseKeepAliveRequest.FromString,
+            rules.guard_bidi(lease.keep_alive),
+            rules.guard_at_once(lease.keep_alive_at_once),
+            rules.guard_together(lease.keep_alive_together, streams=True),
         ),
         "/etcdserverpb.Lease/LeaseTimeToLive": patient(rpc_pb2.LeaseTimeToLiveRequest, lease.time_to_live),
         "/etcdserverpb.Lease/LeaseLeases": unary(rpc_pb2.LeaseLeasesRequest, lease.leases),
@@ -180,7 +183,7 @@ class _Rules:
 
         return guarded
 
-    def guard_together(self, handle: Alike) -> Alike:
+    def guard_together(self, handle: Alike, streams: bool = False) -> Alike:
         """`handle` for calls whose metadata is known to be harmless; a member that does not serve every call judges
         each by itself."""
         cluster, harmless = self._cluster, self._harmless
@@ -191,7 +194,11 @@ class _Rules:
             if judged is None or judged[0] is not metadata or cluster.is_restricted:
                 return None
             answer = handle(bodies, context)
-            if answer is not None:
+            if answer is None:
+                return None
+            if streams:
+                judged[1].stream += len(bodies)
+            else:
                 judged[1].unary += len(bodies)
             return answer
 
@@ -204,10 +211,26 @@ class _Rules:
         if self._cluster.is_restricted:
             self.check_member(learner_serves)
         metadata = stream.context.metadata
-        self.check_caller(metadata)[1].stream += 1
+        self.check_caller(metadata)[1].stream += not stream.head_sent  # else it is counted
         if metadata.get(WANTS_LEADER) != "true":
             return nullcontext()
         return self._server.leader_watch.guard(lambda: stream.fail(errors.NoLeader()))
+
+    def guard_at_once(self, answer: Callable[[Any, Stream], bytes | None]) -> Callable[[Any, Stream], bytes | None]:
+        """As `guard_together`, for the requests of a stream."""
+        cluster, harmless = self._cluster, self._harmless
+
+        def guarded(request: Any, stream: Stream) -> bytes | None:
+            metadata = stream.context.metadata
+            judged = harmless.get(id(metadata))
+            if judged is None or judged[0] is not metadata or cluster.is_restricted:
+                return None
+            reply = answer(request, stream)
+            if reply is not None:
+                judged[1].stream += not stream.head_sent
+            return reply
+
+        return guarded
 
     def guard_stream(
         self, handle: Callable[[Any, Stream], Awaitable[None]], learner_serves: bool = False

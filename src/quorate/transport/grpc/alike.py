@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 from quorate.api.errors import Code
 from quorate.transport.grpc.framing import PREFIX_SIZE, is_whole
 from quorate.transport.grpc.heads import Head, Opening
-from quorate.transport.grpc.methods import Outcome, Unary
+from quorate.transport.grpc.methods import Bidi, Outcome, ServerStreaming
 from quorate.transport.grpc.status import deadline_exceeded
 from quorate.transport.grpc.steps import Steps
 
@@ -30,8 +30,8 @@ def run_together(
     """Serve the calls with these bodies, of at most `limit` bytes each; False, and nothing done, when that is not to
     be had."""
     head = cast(Head, opening.head)
-    together = cast(Unary, head.method).together
-    if together is None:
+    method = head.method
+    if isinstance(method, ServerStreaming) or method.together is None:
         return False
     for body in bodies:
         if not is_whole(body, limit):
@@ -40,13 +40,16 @@ def run_together(
     tally = head.tally
     begun = tally.begun()
     try:
-        answer = together(requests, opening.context)
+        answer = method.together(requests, opening.context)
     except Exception as error:
         for stream_id in stream_ids:
             connection.fail_call(stream_id, head, error, True)
         return True
     if answer is None:
         return False
+    if isinstance(method, Bidi):
+        tally.opened += len(requests)
+        tally.sent += len(requests)
     tally.received += len(requests)
     tally.received_bytes += sum(map(len, requests))
     if isinstance(answer, CoroutineType):

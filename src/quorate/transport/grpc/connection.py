@@ -246,20 +246,18 @@ class ServerConnection(Edge):
     def _on_requests(self, headers: Headers, stream_ids: list[int], bodies: list[bytes]) -> None:
         """Calls that look alike, each with all of its request."""
         opening = self._heads.by_identity.get(id(headers)) or self._heads.open(headers, self._heard)
-        if not opening.unary or self.machine.pending() > self.limits.max_unsent:
-            for stream_id, body in zip(stream_ids, bodies, strict=True):
-                self._on_headers(stream_id, headers, False)
-                self._on_data(stream_id, body, True)
-            return
-        self._last_stream = stream_ids[-1]
-        limit = self._whole_limit
-        if len(stream_ids) > 1 and run_together(self, opening, stream_ids, bodies, limit):
+        limit, room = self._whole_limit, self.machine.pending() <= self.limits.max_unsent
+        served = room and type(opening.head) is Head
+        if served and len(stream_ids) > 1 and run_together(self, opening, stream_ids, bodies, limit):
+            self._last_stream = stream_ids[-1]
             return
         for stream_id, body in zip(stream_ids, bodies, strict=True):
-            if is_whole(body, limit):
+            if served and opening.unary and is_whole(body, limit):
+                self._last_stream = stream_id
                 self._run(stream_id, opening, body)
             else:
-                self._open_call(stream_id, opening).feed(body, True)
+                self._on_headers(stream_id, headers, False)
+                self._on_data(stream_id, body, True)
 
     def _on_headers(self, stream_id: int, headers: Headers, end_stream: bool) -> None:
         if stream_id <= self._last_stream:

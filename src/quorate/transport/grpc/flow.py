@@ -74,10 +74,18 @@ class Inbox:
             assert self._waiter is None or self._waiter.done(), "one consumer at a time"
             self._waiter = self._edge.loop.create_future()
             await self._waiter
-        message = self._messages.popleft()
-        self._unread -= len(message)
-        self._open_window()
+        message = self._messages[0]
+        self.drop_first()
         return message
+
+    def first(self) -> bytes | None:
+        """The next message, left where it is; None when it has not come."""
+        return self._messages[0] if self._messages else None
+
+    def drop_first(self) -> None:
+        """The next message is taken."""
+        self._unread -= len(self._messages.popleft())
+        self._open_window()
 
     def _open_window(self) -> None:
         if self._held and self._unread <= RECEIVE_AHEAD:

@@ -76,10 +76,17 @@ class ServerStreaming:
 
 @dataclass(frozen=True, slots=True)
 class Bidi:
-    """Many in, many out; with a single `send` before the return it serves a client-streaming method."""
+    """Many in, many out; with a single `send` before the return it serves a client-streaming method.
+
+    Where each message has one answer, `at_once(request, stream)` may give that of a request which need not wait for
+    anything, and None for one that does: from that one on `handle` has the stream. Until then there is no task.
+    `together` is that of `Unary`, for calls that consist of one request each and came with their end.
+    """
 
     parse: Parse
     handle: Callable[[Stream], Awaitable[None]]
+    at_once: Callable[[Any, Stream], bytes | None] | None = None
+    together: Callable[[list[bytes], Context], Together | None] | None = None
 
 
 Method = Unary | ServerStreaming | Bidi

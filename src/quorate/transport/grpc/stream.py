@@ -37,15 +37,17 @@ class Stream(Outlet):
         self._timer: asyncio.TimerHandle | None = None
         if context.deadline is not None:
             self._timer = connection.loop.call_at(context.deadline, self.fail, deadline_exceeded())
-        self._task = connection.loop.create_task(self._run())
+        self._at_once = head.method.at_once if isinstance(head.method, Bidi) else None
+        self._task: asyncio.Task[None] | None = None
+        if self._at_once is None:
+            self._start()
 
     async def receive(self) -> Any:
         """The next message, parsed; None when the caller has sent its last. Raises Status for what is no message."""
         body = await self._inbox.take()
         if body is None:
             return None
-        self.head.tally.received += 1
-        self.head.tally.received_bytes += len(body)
+        self._count_received(body)
         return parse(self.head.method.parse, body)
 
     def send(self, reply: Reply) -> None:
@@ -83,9 +85,13 @@ class Stream(Outlet):
         try:
             if data:
                 self._inbox.feed(data)
+                if self._task is None:
+                    self._answer_at_once()
             if end_stream:
                 self._peer_ended = True
                 self._inbox.end()
+                if self._task is None:
+                    self._finish(None)
         except Status as status:
             self._inbox.discard()
             self.fail(status)
@@ -94,13 +100,40 @@ class Stream(Outlet):
         """The caller is gone: stop the handler, answer nobody."""
         self.head.tally.ended(Code.CANCELLED)
         self._close()
-        self._task.cancel()
+        if self._task is not None:
+            self._task.cancel()
 
     def fail(self, error: BaseException) -> None:
         """End the call with an error, whatever the handler is doing."""
         if not self.closed:
             self._finish(error)
-            self._task.cancel()
+            if self._task is not None:
+                self._task.cancel()
+
+    def _start(self) -> None:
+        """From here on the handler has the stream."""
+        self._task = self._connection.loop.create_task(self._run())
+
+    def _answer_at_once(self) -> None:
+        """Answer what need not wait; a peer that does not take its answers is for the handler, which waits for it."""
+        assert self._at_once is not None
+        while (message := self._inbox.first()) is not None and not self.closed:
+            try:
+                request = parse(self.head.method.parse, message)
+                reply = None if self.pending else self._at_once(request, self)
+            except Exception as error:
+                self.fail(error)
+                return
+            if reply is None:
+                self._start()
+                return
+            self._inbox.drop_first()
+            self._count_received(message)
+            self.send(reply)
+
+    def _count_received(self, message: bytes) -> None:
+        self.head.tally.received += 1
+        self.head.tally.received_bytes += len(message)
 
     async def _run(self) -> None:
         method = self.head.method
