@@ -58,6 +58,9 @@ class BodyRequests:
 class StreamCall:
     """One call. The handler sees it as it sees a gRPC stream; the web side takes its replies and closes it."""
 
+    head_sent = False
+    """Nothing is answered before the handler begins."""
+
     def __init__(
         self,
         method: ServerStreaming | Bidi,
