@@ -17,7 +17,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quorate.storage import bbolt
+from quorate.storage.bbolt import writer
 from quorate.storage.bbolt.format import BRANCH_PAGE, MAX_KEY_BYTES, NO_FREELIST, PAGE_SIZE, Meta
+from quorate.storage.files import OsFile
 
 KEYS = st.binary(min_size=1, max_size=12) | st.integers(1, MAX_KEY_BYTES).map(lambda size: b"k" * size)
 VALUES = st.binary(max_size=20) | st.integers(0, 30_000).map(bytes)
@@ -46,6 +48,31 @@ def test_every_row_that_was_written_is_read(
             assert reader.get(name, b"\xff" * 13) is None
         assert list(reader.scan(b"no such bucket")) == []
         reader.close()
+
+
+def test_the_disk_is_never_owed_much_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writer, "SYNC_BYTES", 4 * writer.BUFFER_BYTES)
+    owed, most = 0, 0
+    plain_write, plain_sync = OsFile.write, OsFile.sync
+
+    def count_write(file: OsFile, data: bytes, offset: int) -> None:
+        nonlocal owed, most
+        owed += len(data)
+        most = max(most, owed)
+        plain_write(file, data, offset)
+
+    def count_sync(file: OsFile) -> None:
+        nonlocal owed
+        owed = 0
+        plain_sync(file)
+
+    monkeypatch.setattr(OsFile, "write", count_write)
+    monkeypatch.setattr(OsFile, "sync", count_sync)
+    rows = [(b"%08d" % number, bytes(1000)) for number in range(6000)]
+    write(tmp_path / "db", {b"b": rows})
+    assert owed == 0
+    assert 4 * writer.BUFFER_BYTES <= most <= 4 * writer.BUFFER_BYTES + writer.BITE_BYTES + 2 * writer.BUFFER_BYTES
+    assert read(tmp_path / "db") == {b"b": rows}
 
 
 def test_a_file_without_buckets_is_whole(tmp_path: Path) -> None:

@@ -34,6 +34,9 @@ BITE_ROWS = 500
 BITE_BYTES = 1 << 18
 """Rows, and bytes of them, written between two yields: about a millisecond of work."""
 
+SYNC_BYTES = 1 << 23
+"""Written between two syncs: whoever shares the disk, such as the log, waits for no more than that at a time."""
+
 BUFFER_BYTES = 1 << 18
 TXID = 2
 """Of page 0; page 1 tells one less. So the next transaction, 3, begins with page 1, as bbolt's parity has it."""
@@ -63,6 +66,8 @@ def write(
                 if count >= BITE_ROWS or size >= BITE_BYTES:
                     yield
                     count = size = 0
+                    if file.unsynced >= SYNC_BYTES:
+                        yield from files.aside(file.sync)
             root.add(name, tree.bucket_value())
         top = root.finish()
         yield from files.aside(file.sync)
@@ -84,6 +89,8 @@ class _Output:
         self._buffer = bytearray()
         self._offset = FIRST_TREE_PAGE * PAGE_SIZE
         """Where the buffer belongs."""
+        self.unsynced = 0
+        """Bytes written since the last sync."""
         self._file = files.open(path, create=True)
         self._file.truncate(0)
 
@@ -110,6 +117,7 @@ class _Output:
 
     def sync(self) -> None:
         self._flush()
+        self.unsynced = 0
         self._file.sync()
 
     def close(self) -> int:
@@ -124,6 +132,7 @@ class _Output:
     def _flush(self) -> None:
         self._file.write(bytes(self._buffer), self._offset)
         self._offset += len(self._buffer)
+        self.unsynced += len(self._buffer)
         self._buffer.clear()
 
 
