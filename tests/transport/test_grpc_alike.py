@@ -158,6 +158,9 @@ async def test_calls_answered_together_count_and_are_timed_one_by_one() -> None:
     assert (tally.started, tally.handled(0)) == (11, 10)
     assert tally.seconds is not None and tally.seconds.count == 11
     assert len(slow) == 2
+    for stream_id in await burst(peer, [b"a", b"bad"]):
+        await status_of(peer, stream_id)
+    assert (tally.started, tally.handled(0), tally.handled(3), tally.seconds.count) == (16, 13, 2, 16)
     peer.close()
     listener.close()
 

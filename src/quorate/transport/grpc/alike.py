@@ -1,6 +1,6 @@
 """Unary calls that look alike and came in one read, answered together where their method knows how.
 
-same header block, bodies whole ──► method.together(bodies) ─┬─► the replies, in order
+same header block, bodies whole ──► method.together(bodies) ─┬─► their outcomes, in order
                                                              ├─► a coroutine that returns them
                                                              └─► None: each call is handled by itself
 """
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 from quorate.api.errors import Code
 from quorate.transport.grpc.framing import PREFIX_SIZE, is_whole
 from quorate.transport.grpc.heads import Head, Opening
-from quorate.transport.grpc.methods import Bidi, Outcome, ServerStreaming
+from quorate.transport.grpc.methods import Bidi, Outcome, ServerStreaming, Together
 from quorate.transport.grpc.status import deadline_exceeded
 from quorate.transport.grpc.steps import Steps
 
@@ -39,19 +39,18 @@ def run_together(
     requests = [body[PREFIX_SIZE:] for body in bodies]
     tally = head.tally
     begun = tally.begun()
+    answer: Together | None
     try:
         answer = method.together(requests, opening.context)
     except Exception as error:
-        for stream_id in stream_ids:
-            connection.fail_call(stream_id, head, error, True)
-        return True
+        answer = [error] * len(requests)
     if answer is None:
         return False
+    tally.received += len(requests)
+    tally.received_bytes += sum(map(len, requests))
     if isinstance(method, Bidi):
         tally.opened += len(requests)
         tally.sent += len(requests)
-    tally.received += len(requests)
-    tally.received_bytes += sum(map(len, requests))
     if isinstance(answer, CoroutineType):
         AlikeCalls(connection, opening, stream_ids, begun).follow(answer)
         return True

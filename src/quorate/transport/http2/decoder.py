@@ -62,7 +62,9 @@ class Decoder:
             raise _bad_block() from error
         if block is None:
             return None
-        if (kept == _INDEXED or (kept == _LITERAL and raw == self._last)) and len(raw) <= CACHED_BLOCK_BYTES:
+        if len(raw) > CACHED_BLOCK_BYTES:
+            return block
+        if kept == _INDEXED or (kept == _LITERAL and raw == self._last):
             if len(self.blocks) >= CACHED_BLOCKS:
                 self.blocks.clear()
             self.blocks[raw] = block
