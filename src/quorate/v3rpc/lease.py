@@ -59,14 +59,15 @@ class Lease:
 
     def keep_alive_together(self, bodies: list[bytes], context: Context) -> Sequence[bytes] | None:
         """The same for renewals on a stream each that came together; None when it cannot answer all of them."""
-        renew = self._server.leases.renew_at_once
+        if self._auth.enabled:
+            return None
         try:
             ids = [rpc_pb2.LeaseKeepAliveRequest.FromString(body).ID for body in bodies]
         except DecodeError:
             return None
-        ttls = [] if self._auth.enabled else [renew(lease_id) for lease_id in ids]
+        ttls = map(self._server.leases.renew_at_once, ids)
         header = self._header(0)
-        answers = [header + _renewed(id_, ttl) for id_, ttl in zip(ids, ttls, strict=False) if ttl is not None]
+        answers = [header + _renewed(id_, ttl) for id_, ttl in zip(ids, ttls, strict=True) if ttl is not None]
         return answers if len(answers) == len(ids) else None
 
     async def _check_renewal(self, lease_id: int, context: Context) -> None:

@@ -183,23 +183,26 @@ class _Rules:
 
         return guarded
 
+    def known(self, metadata: Metadata) -> Calls | None:
+        """Where to count calls that need not be judged any more; None for those that must be."""
+        judged = self._harmless.get(id(metadata))
+        if judged is None or judged[0] is not metadata or self._cluster.is_restricted:
+            return None
+        return judged[1]
+
     def guard_together(self, handle: Alike, streams: bool = False) -> Alike:
         """`handle` for calls whose metadata is known to be harmless; a member that does not serve every call judges
         each by itself."""
-        cluster, harmless = self._cluster, self._harmless
 
         def guarded(bodies: list[bytes], context: Context) -> Together | None:
-            metadata = context.metadata
-            judged = harmless.get(id(metadata))
-            if judged is None or judged[0] is not metadata or cluster.is_restricted:
-                return None
-            answer = handle(bodies, context)
-            if answer is None:
+            calls = self.known(context.metadata)
+            answer = None if calls is None else handle(bodies, context)
+            if calls is None or answer is None:
                 return None
             if streams:
-                judged[1].stream += len(bodies)
+                calls.stream += len(bodies)
             else:
-                judged[1].unary += len(bodies)
+                calls.unary += len(bodies)
             return answer
 
         return guarded
@@ -218,16 +221,12 @@ class _Rules:
 
     def guard_at_once(self, answer: Callable[[Any, Stream], bytes | None]) -> Callable[[Any, Stream], bytes | None]:
         """As `guard_together`, for the requests of a stream."""
-        cluster, harmless = self._cluster, self._harmless
 
         def guarded(request: Any, stream: Stream) -> bytes | None:
-            metadata = stream.context.metadata
-            judged = harmless.get(id(metadata))
-            if judged is None or judged[0] is not metadata or cluster.is_restricted:
-                return None
-            reply = answer(request, stream)
-            if reply is not None:
-                judged[1].stream += not stream.head_sent
+            calls = self.known(stream.context.metadata)
+            reply = None if calls is None else answer(request, stream)
+            if calls is not None and reply is not None:
+                calls.stream += not stream.head_sent
             return reply
 
         return guarded

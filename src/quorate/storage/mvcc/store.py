@@ -149,13 +149,13 @@ class Store:
         stamp = self.index.latest(key)
         return self.rows.get(KEY, row_key(stamp)) if stamp else None
 
-    def get_all(self, keys: Sequence[bytes]) -> list[bytes | None]:
+    def get_all(self, keys: Sequence[bytes]) -> Sequence[bytes | None]:
         """The same for several keys."""
         self.counts.ranges += len(keys)
         stamps = [self.index.latest(key) for key in keys]
-        rows: list[bytes] = self.rows.get_many(KEY, [row_key(stamp) for stamp in stamps if stamp])
+        rows = self.rows.get_many(KEY, [row_key(stamp) for stamp in stamps if stamp])
         if len(rows) == len(keys):
-            return list(rows)
+            return rows
         found = iter(rows)
         return [next(found) if stamp else None for stamp in stamps]
 

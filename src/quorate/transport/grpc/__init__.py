@@ -17,7 +17,7 @@ A call in HTTP/2 frames:
 - `status` `metadata` `framing`   values and how they are written
 - `methods` `heads`               what a server offers, what a request asks for
 - `edge` `flow` `keepalive`       what both ends do alike: writing, waiting, pinging
-- `connection` `unary` `stream` `unsent` `server`   the server; `web_call` for what is not gRPC on a TLS port
+- `connection` `unary` `alike` `steps` `stream` `unsent` `server`   the server; `web_call` for what is not gRPC
 - `channel` `client` `exchange`   the client; `blocking` `blocking_stream` another one, without an event loop
 
 Sources: gRPC over HTTP/2 (PROTOCOL-HTTP2), gRPC status codes, proposals A8 and A9 (keepalive), A6 (transparent

@@ -1,4 +1,4 @@
-"""Unary calls that look alike and came in one read, answered together where their method knows how.
+"""Calls of one request each that look alike and came in one read, answered together where their method knows how.
 
 same header block, bodies whole ──► method.together(bodies) ─┬─► their outcomes, in order
                                                              ├─► a coroutine that returns them

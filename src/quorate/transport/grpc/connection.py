@@ -245,7 +245,7 @@ class ServerConnection(Edge):
 
     def _on_requests(self, headers: Headers, stream_ids: list[int], bodies: list[bytes]) -> None:
         """Calls that look alike, each with all of its request."""
-        opening = self._heads.by_identity.get(id(headers)) or self._heads.open(headers, self._heard)
+        opening = self._heads.open(headers, self._heard)
         limit, room = self._whole_limit, self.machine.pending() <= self.limits.max_unsent
         served = room and type(opening.head) is Head
         if served and len(stream_ids) > 1 and run_together(self, opening, stream_ids, bodies, limit):

@@ -79,13 +79,12 @@ class HeadBook:
         self._web = web
         self._peer = peer
         self._socket = socket
-        self.by_identity: dict[int, Opening] = {}
-        """For a look before `open`."""
+        self._by_identity: dict[int, Opening] = {}
         self._by_value: dict[Headers, Head | Refusal | Web] = {}
 
     def open(self, headers: Headers, now: float) -> Opening:
         """What to do with a request that came at `now`."""
-        known = self.by_identity.get(id(headers))
+        known = self._by_identity.get(id(headers))
         if known is not None:
             return known
         rest, timeout = split_timeout(headers)
@@ -98,7 +97,7 @@ class HeadBook:
             _remember(self._by_value, rest, head)
         if timeout is None:
             opening = self._opening(head, None, headers)
-            _remember(self.by_identity, id(headers), opening)
+            _remember(self._by_identity, id(headers), opening)
             return opening
         try:
             seconds = decode_timeout(timeout)
